@@ -1,0 +1,1 @@
+"""pocketfleet: PocketBase instances on a server you own, asleep until called."""

@@ -1,0 +1,1 @@
+"""Every state change: one verb each, with its audit row, in one transaction."""

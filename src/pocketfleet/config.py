@@ -1,0 +1,225 @@
+"""The configuration: one frozen dataclass, and the only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pocketfleet.errors import WrongConfiguration
+
+PREFIX = "POCKETFLEET_"
+#: A unix socket's path holds 107 bytes; HAProxy appends a suffix of its own while it binds.
+_LONGEST_HOME = 70
+
+
+def setting(default: Any, text: str) -> Any:
+    """A field with its default and the sentence that the table of settings shows."""
+    if callable(default):
+        return field(default_factory=default, metadata={"text": text})
+    return field(default=default, metadata={"text": text})
+
+
+def _default_home() -> Path:
+    return Path.home() / ".pocketfleet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting. `POCKETFLEET_<NAME>` in the environment outweighs `<name>` in the TOML file."""
+
+    home: Path = setting(_default_home, "Folder of everything that pocketfleet keeps.")
+    port: int = setting(8080, "Port that the edge listens on.")
+    bind: tuple[str, ...] = setting(("127.0.0.1",), "Addresses that the edge listens on; `*` for all.")
+    domain: str = setting("localhost", "Base domain: the dashboard's host; instances are one level below it.")
+    url: str = setting("", "The dashboard's address as people type it, where it differs (behind a TLS proxy).")
+    database_url: str = setting("", "`postgres://user:password@host/name`; empty for SQLite in the home.")
+    haproxy: str = setting("", "HAProxy executable, 2.8 or later; empty for the one that pip installed.")
+    edge_threads: int = setting(0, "Threads of HAProxy; 0 for one per processor, at most 4.")
+    edge_connections: int = setting(4000, "Connections that HAProxy carries at once.")
+    release_sources: tuple[str, ...] = setting(
+        ("pypi", "github"), "Where releases come from, in order: `pypi`, `github`, `folder`."
+    )
+    release_folder: str = setting("", "The folder that the source `folder` looks in.")
+    github_api: str = setting("https://api.github.com", "Address of GitHub's API, for the source `github`.")
+    release_refresh: float = setting(6 * 3600.0, "Seconds between two looks for new releases.")
+    guest_port: int = setting(8090, "Port that every PocketBase listens on, each at an address of its own.")
+    idle_timeout: int = setting(60, "Seconds without a request after which an instance goes to sleep.")
+    wake_timeout: float = setting(30.0, "Seconds that a request waits for an instance to wake.")
+    start_timeout: float = setting(20.0, "Seconds that a PocketBase may take to accept connections.")
+    stop_timeout: float = setting(10.0, "Seconds that a PocketBase may take to end before it is killed.")
+    starts_at_once: int = setting(0, "Instances that start at the same time; 0 for twice the processors.")
+    log_bytes: int = setting(1_000_000, "Size at which an instance's log is rotated.")
+    log_generations: int = setting(5, "Rotated logs that are kept.")
+    quarantine: float = setting(7 * 86400.0, "Seconds that a deleted instance's files are kept.")
+    log_level: str = setting("INFO", "How much pocketfleet's own logs say: DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def edge(self) -> Path:
+        """HAProxy's files and all sockets."""
+        return self.home / "edge"
+
+    @property
+    def instances(self) -> Path:
+        """One folder per instance, the tenant's own."""
+        return self.home / "instances"
+
+    @property
+    def releases(self) -> Path:
+        """One folder per release with its executable."""
+        return self.home / "releases"
+
+    @property
+    def logs(self) -> Path:
+        """One folder per instance, out of the tenant's reach, and the logs of our own processes."""
+        return self.home / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Locks and what is known of running guests, for adoption after a crash."""
+        return self.home / "run"
+
+    @property
+    def quarantine_folder(self) -> Path:
+        """Deleted instances until they are gone for good."""
+        return self.home / "quarantine"
+
+    @property
+    def operator_file(self) -> Path:
+        """The operator's token of this start, mode 0600."""
+        return self.home / "operator.json"
+
+    @property
+    def sqlite_file(self) -> Path:
+        """The database, where no other is set."""
+        return self.home / "control.sqlite3"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where control listens; the edge is its only client."""
+        return self.edge / "control.sock"
+
+    @property
+    def gate_socket(self) -> Path:
+        """Where the gate listens; HAProxy's Lua is its only client."""
+        return self.edge / "gate.sock"
+
+    @property
+    def runtime_socket(self) -> Path:
+        """HAProxy's Runtime API."""
+        return self.edge / "runtime.sock"
+
+    @property
+    def master_socket(self) -> Path:
+        """HAProxy's master: its workers, and reloads."""
+        return self.edge / "master.sock"
+
+    @property
+    def public_url(self) -> str:
+        """The dashboard's address as people type it, without a slash at the end."""
+        if self.url:
+            return self.url.rstrip("/")
+        return f"http://{self.domain}" + ("" if self.port == 80 else f":{self.port}")
+
+    def instance_url(self, label: str) -> str:
+        """The address of the instance with this name or id, with the scheme and port of the dashboard's."""
+        scheme, _, host = self.public_url.partition("://")
+        port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
+        return f"{scheme}://{label}.{self.domain}" + (f":{port}" if port else "")
+
+    @property
+    def starts_limit(self) -> int:
+        """Instances that start at the same time."""
+        return self.starts_at_once or 2 * (os.cpu_count() or 1)
+
+    def environment(self) -> dict[str, str]:
+        """This configuration as environment variables, for our own child processes."""
+        result = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            result[PREFIX + item.name.upper()] = ",".join(value) if isinstance(value, tuple) else str(value)
+        return result
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
+    """The configuration from the environment and, below it, `POCKETFLEET_CONFIG` or `<home>/pocketfleet.toml`.
+
+    Raises WrongConfiguration with the name of the setting and what it takes.
+    """
+    environ = os.environ if environ is None else environ
+    known = {item.name for item in fields(Config)}
+    home = Path(overrides.get("home") or environ.get(PREFIX + "HOME") or _default_home())
+    values: dict[str, Any] = _read_file(environ.get(PREFIX + "CONFIG"), home, known)
+    values |= {name: environ[PREFIX + name.upper()] for name in known if PREFIX + name.upper() in environ}
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    hints = get_type_hints(Config)
+    converted = {name: _convert(name, value, hints[name]) for name, value in values.items()}
+    return _check(Config(**converted))
+
+
+def _read_file(named: str | None, home: Path, known: set[str]) -> dict[str, Any]:
+    path = Path(named) if named else home / "pocketfleet.toml"
+    if not named and not path.is_file():
+        return {}
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise WrongConfiguration(f"The configuration file {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise WrongConfiguration(f"The configuration file {path} is not TOML: {error}.") from error
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise WrongConfiguration(f"{path}: there is no setting “{unknown[0]}”; docs/settings.md lists them.")
+    return values
+
+
+def _convert(name: str, value: Any, kind: Any) -> Any:
+    try:
+        if kind is Path:
+            return Path(value).expanduser().absolute()
+        if kind is int and not isinstance(value, bool):
+            return int(value)
+        if kind is float and not isinstance(value, bool):
+            return float(value)
+        if kind is str:
+            return str(value)
+        if kind == tuple[str, ...]:
+            parts = value.split(",") if isinstance(value, str) else list(value)
+            return tuple(str(part).strip() for part in parts if str(part).strip())
+    except (TypeError, ValueError):
+        pass
+    words = {int: "a whole number", float: "a number of seconds"}.get(kind, "another value")
+    raise WrongConfiguration(f"{PREFIX}{name.upper()} takes {words}, not “{value}”.")
+
+
+def _check(config: Config) -> Config:
+    def refuse(name: str, why: str) -> None:
+        raise WrongConfiguration(f"{PREFIX}{name.upper()}: {why}")
+
+    if len(os.fsencode(config.home)) > _LONGEST_HOME:
+        refuse("home", f"the path may have at most {_LONGEST_HOME} characters, since unix sockets lie in it.")
+    for name in ("port", "guest_port"):
+        if not 1 <= getattr(config, name) <= 65535:
+            refuse(name, "a port is a number from 1 to 65535.")
+    for name in ("start_timeout", "stop_timeout", "wake_timeout", "release_refresh"):
+        if getattr(config, name) <= 0:
+            refuse(name, "it must be more than 0 seconds.")
+    for name in ("idle_timeout", "edge_connections", "log_bytes", "log_generations"):
+        if getattr(config, name) < 1:
+            refuse(name, "it must be at least 1.")
+    wrong = [source for source in config.release_sources if source not in ("pypi", "github", "folder")]
+    if wrong:
+        refuse("release_sources", f"“{wrong[0]}” is none of pypi, github, folder.")
+    if "folder" in config.release_sources and not config.release_folder:
+        refuse("release_sources", "the source `folder` needs POCKETFLEET_RELEASE_FOLDER.")
+    labels = config.domain.split(".")
+    if not all(label and label.replace("-", "").isalnum() and label.isascii() for label in labels):
+        refuse("domain", "it is a host name such as example.org.")
+    if config.domain != config.domain.lower():
+        refuse("domain", "write it in small letters.")
+    if config.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        refuse("log_level", "it is DEBUG, INFO, WARNING or ERROR.")
+    return config

@@ -1,0 +1,229 @@
+"""Typed errors: each has a code, an HTTP status and a plain sentence that names the next step."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class PocketfleetError(Exception):
+    """Something went wrong in pocketfleet."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, detail: str = "", **facts: Any) -> None:
+        self.facts: dict[str, Any] = facts
+        self.detail = detail or self.title
+        super().__init__(self.detail)
+
+    @property
+    def title(self) -> str:
+        """The class's docstring is its message."""
+        return (type(self).__doc__ or "").strip().splitlines()[0]
+
+    def as_problem(self) -> dict[str, Any]:
+        """The body of an RFC 9457 answer (`application/problem+json`)."""
+        return {
+            "type": f"/docs/errors#{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            **self.facts,
+        }
+
+
+class WrongUsage(PocketfleetError):
+    """The input does not fit."""
+
+    code = "wrong_usage"
+    status = 422
+
+
+class WrongName(WrongUsage):
+    """This name cannot be used."""
+
+    code = "wrong_name"
+
+
+class WrongRange(WrongUsage):
+    """This is not a version or a range of versions."""
+
+    code = "wrong_range"
+
+
+class WrongSecret(WrongUsage):
+    """This secret cannot be set."""
+
+    code = "wrong_secret"
+
+
+class WrongSetting(WrongUsage):
+    """This setting, or its value, does not exist."""
+
+    code = "wrong_setting"
+
+
+class WrongConfiguration(PocketfleetError):
+    """The configuration cannot be used."""
+
+    code = "wrong_configuration"
+
+
+class NotSignedIn(PocketfleetError):
+    """You are not signed in."""
+
+    code = "not_signed_in"
+    status = 401
+
+
+class NotAllowed(PocketfleetError):
+    """You may not do this."""
+
+    code = "not_allowed"
+    status = 403
+
+
+class NotFound(PocketfleetError):
+    """There is no such thing."""
+
+    code = "not_found"
+    status = 404
+
+
+class InstanceNotFound(NotFound):
+    """There is no such instance."""
+
+    code = "instance_not_found"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(
+            f"There is no instance “{reference}”; `pocketfleet list` shows those there are.",
+            reference=reference,
+        )
+
+
+class OperationNotFound(NotFound):
+    """There is no such operation."""
+
+    code = "operation_not_found"
+
+
+class TokenNotFound(NotFound):
+    """There is no such token."""
+
+    code = "token_not_found"
+
+
+class NoReleaseMatches(PocketfleetError):
+    """No release matches this range."""
+
+    code = "no_release_matches"
+    status = 422
+
+
+class Conflict(PocketfleetError):
+    """That does not go together with how things are now."""
+
+    code = "conflict"
+    status = 409
+
+
+class NameTaken(Conflict):
+    """This name is taken."""
+
+    code = "name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The name “{name}” is taken; choose another one.", name=name)
+
+
+class OperationOpen(Conflict):
+    """Another operation on this instance is still open."""
+
+    code = "operation_open"
+
+
+class MustBePoweredOff(Conflict):
+    """The instance must be powered off first."""
+
+    code = "must_be_powered_off"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"“{name}” is powered on. Power it off first: `pocketfleet power {name} off`.", name=name)
+
+
+class RangeNeedsUpgrade(Conflict):
+    """The instance has run already; its release does not change by setting a range."""
+
+    code = "range_needs_upgrade"
+
+
+class Unavailable(PocketfleetError):
+    """The instance cannot answer now."""
+
+    code = "unavailable"
+    status = 503
+
+
+class PoweredOff(Unavailable):
+    """The instance is powered off."""
+
+    code = "powered_off"
+
+
+class Suspended(Unavailable):
+    """The instance is suspended."""
+
+    code = "suspended"
+
+
+class StartFailed(Unavailable):
+    """PocketBase did not start."""
+
+    code = "start_failed"
+
+    def __init__(self, reason: str, retry_after: float) -> None:
+        super().__init__(reason, retry_after=retry_after)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class ReleaseUnusable(PocketfleetError):
+    """The release could not be fetched or does not hold what it should."""
+
+    code = "release_unusable"
+    status = 502
+
+
+class SourceDown(PocketfleetError):
+    """A source of releases did not answer."""
+
+    code = "source_down"
+    status = 502
+
+
+class DiskTrouble(PocketfleetError):
+    """The disk refused: full, read-only, or not ours."""
+
+    code = "disk_trouble"
+    status = 507
+
+
+class AddressTaken(PocketfleetError):
+    """The address is in use by another program."""
+
+    code = "address_taken"
+
+
+class HomeInUse(PocketfleetError):
+    """Another pocketfleet runs on this home."""
+
+    code = "home_in_use"
+
+
+class NotAnswering(PocketfleetError):
+    """pocketfleet does not answer."""
+
+    code = "not_answering"
+    status = 503

@@ -1,0 +1,78 @@
+"""Instances: what their owners want (intents) and what node last saw."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from pocketfleet.domain.states import Power, Process
+
+
+class Instance(models.Model):
+    """One tenant's PocketBase. A deleted one keeps its row, without a name, so that id and address never return."""
+
+    id = models.CharField(primary_key=True, max_length=15)
+    #: its subdomain; None once it is deleted, so that the name is free at once
+    name = models.CharField(max_length=63, unique=True, null=True)
+    #: see domain/addresses.py
+    number = models.PositiveIntegerField(unique=True)
+    #: the semver text it follows
+    range = models.CharField(max_length=200)
+    #: the exact version it runs; "" until it was resolved
+    release = models.CharField(max_length=50, default="", blank=True)
+    superuser_email = models.CharField(max_length=255, default="", blank=True)
+
+    # intents: an action raises `generation`, node writes it to `observed_generation` when things are so
+    power = models.CharField(max_length=3, default=Power.ON)
+    suspended = models.TextField(default="", blank=True)
+    idle_timeout = models.PositiveIntegerField(null=True)
+    dev = models.BooleanField(default=False)
+    always_awake = models.BooleanField(default=False)
+    secrets = models.JSONField(default=dict)
+    generation = models.PositiveBigIntegerField(default=1)
+    observed_generation = models.PositiveBigIntegerField(default=0)
+
+    # what node saw
+    hold = models.CharField(max_length=15, default="", blank=True)
+    process = models.CharField(max_length=7, default=Process.ASLEEP)
+    #: why it is failing, in plain words and PocketBase's own last lines; "" otherwise
+    reason = models.TextField(default="", blank=True)
+    retry_at = models.DateTimeField(null=True)
+    #: folders and first superuser are there
+    ready = models.BooleanField(default=False)
+    #: it has been started at least once
+    has_run = models.BooleanField(default=False)
+    awake_since = models.DateTimeField(null=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True)
+    #: its files are gone for good
+    purged_at = models.DateTimeField(null=True)
+    version = models.PositiveSmallIntegerField(default=1)
+
+    class Meta:
+        app_label = "pocketfleet"
+        ordering: ClassVar = ["name"]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["deleted_at"],
+                name="instance_quarantined",
+                condition=models.Q(deleted_at__isnull=False, purged_at__isnull=True),
+            ),
+            models.Index(
+                fields=["process"],
+                name="instance_not_asleep",
+                condition=~models.Q(process="asleep"),
+            ),
+            models.Index(
+                fields=["id"],
+                name="instance_always_awake",
+                condition=models.Q(always_awake=True),
+            ),
+            models.Index(
+                fields=["generation"],
+                name="instance_unobserved",
+                condition=~models.Q(observed_generation=models.F("generation")),
+            ),
+        ]

@@ -1,0 +1,1 @@
+"""Durable work: the engine, and one file of step functions per kind."""

@@ -1,0 +1,1 @@
+"""Judging a release on a clone; filled by the issue that changes versions."""

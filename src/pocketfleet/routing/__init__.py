@@ -1,0 +1,1 @@
+"""HAProxy: its configuration, Lua, routes, gate and counters; no Django."""

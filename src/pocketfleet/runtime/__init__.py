@@ -1,0 +1,1 @@
+"""A PocketBase and its files; no Django."""

@@ -1,0 +1,1 @@
+"""Control: settings, pages, API, streams."""

@@ -1,0 +1,1 @@
+"""The suite: rules, parts against real parts, journeys, crashes, pages, documents."""

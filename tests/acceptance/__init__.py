@@ -1,0 +1,1 @@
+"""Journeys as a user makes them."""

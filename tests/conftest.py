@@ -1,0 +1,38 @@
+"""Fixtures of the whole suite: a home of one's own, free ports, real executables."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Django's settings read the configuration once, when they are first imported: give that a home nobody uses.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pocketfleet.web.settings")
+_SETTINGS_HOME = tempfile.mkdtemp(prefix="pf-")
+os.environ["POCKETFLEET_HOME"] = _SETTINGS_HOME
+
+
+def pytest_unconfigure() -> None:
+    """Remove what the run made outside pytest's own folders."""
+    shutil.rmtree(_SETTINGS_HOME, ignore_errors=True)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that the system just gave."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """An empty home with a path short enough for unix sockets."""
+    path = Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Rules, fast and exhaustive."""
