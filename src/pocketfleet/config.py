@@ -55,6 +55,7 @@ class Config:
     log_bytes: int = setting(1_000_000, "Size at which an instance's log is rotated.")
     log_generations: int = setting(5, "Rotated logs that are kept.")
     quarantine: float = setting(7 * 86400.0, "Seconds that a deleted instance's files are kept.")
+    first_instance: str = setting("hello", "Name of the instance that the first run makes; empty for none.")
     log_level: str = setting("INFO", "How much pocketfleet's own logs say: DEBUG, INFO, WARNING or ERROR.")
 
     @property

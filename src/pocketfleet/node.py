@@ -1,0 +1,210 @@
+"""Node's composition root: routing, runtime and operations, wired together; `python -m pocketfleet.node`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+from pocketfleet import diagnostics
+from pocketfleet.bell import Bell
+from pocketfleet.config import Config, load
+from pocketfleet.errors import HomeInUse, PocketfleetError
+
+log = logging.getLogger("pocketfleet.node")
+
+#: Seconds between two comparisons of the edge's maps with what they should be.
+CHECK_EVERY = 5.0
+HOUSEKEEPING_EVERY = 3600.0
+
+
+class Node:
+    """Everything that node does, in the order in which it may begin."""
+
+    def __init__(self, config: Config) -> None:
+        from pocketfleet.operations.database import Database
+        from pocketfleet.operations.engine import Engine
+        from pocketfleet.operations.fleet import Fleet
+        from pocketfleet.operations.plans import PLANS
+        from pocketfleet.operations.reconcile import Reconciler
+        from pocketfleet.operations.resolve import Resolver
+        from pocketfleet.operations.seen import SeenWriter
+        from pocketfleet.operations.tools import Tools
+        from pocketfleet.routing.counters import Counters
+        from pocketfleet.routing.gate import Gate
+        from pocketfleet.routing.routes import Routes
+        from pocketfleet.runtime.idle import IdleSweeper
+        from pocketfleet.runtime.output import LogKeeper
+        from pocketfleet.runtime.process_runner import ProcessRunner
+        from pocketfleet.runtime.sources import sources_of
+        from pocketfleet.runtime.store import ReleaseStore
+        from pocketfleet.runtime.supervisor import Supervisor
+
+        self.config = config
+        self.database = Database()
+        self.routes = Routes(config)
+        self.counters = Counters(config)
+        self.store = ReleaseStore(config, sources_of(config))
+        self.fleet = Fleet(config, self.database, self.routes, self.store)
+        self.seen = SeenWriter(self.database)
+        self.logs = LogKeeper(config)
+        self.supervisor = Supervisor(
+            ProcessRunner(config),
+            guest_of=self.fleet.guest,
+            routes=self.routes,
+            parked=lambda instance_id: self.gate.parked(instance_id),
+            connections=self.counters.connections,
+            seen=self.seen.put,
+            log=self.logs.of,
+            config=config,
+        )
+        self.gate = Gate(config.gate_socket, Resolver(self.fleet, self.supervisor).resolve)
+        self.tools = Tools(config, self.database, self.supervisor, self.store, self.fleet, self.routes)
+        self.engine = Engine(PLANS, self.tools, self.database)
+        self.reconciler = Reconciler(self.fleet, self.supervisor, self.gate, self.database)
+        self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 the gate; then follow the changes."""
+        last = await self.database.call(_last_change)
+        await self.fleet.load()
+        self._hold()
+        adopted = await self.supervisor.adopt()
+        await self.seen.reset(set(adopted))
+        await self.routes.replace_upstreams(self.supervisor.awake())
+        await self.engine.resume()
+        await self.gate.start()
+        await self.reconciler.start()
+        log.info("node serves instances=%d adopted=%d", len(self.fleet.known()), len(adopted))
+        tasks = [asyncio.create_task(each, name=name) for name, each in self._loops(last).items()]
+        try:
+            await stopping.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._stop()
+
+    def _hold(self) -> None:
+        for facts in self.fleet.known():
+            if facts.hold:
+                self.gate.hold(facts.id)
+
+    def _loops(self, last: int) -> dict[str, Coroutine[Any, Any, None]]:
+        return {
+            "changes": self._follow(last),
+            "seen": self.seen.run(),
+            "logs": self.logs.run(),
+            "idle": self.sweeper.run(),
+            "awake": _every(1.0, self.reconciler.keep_awake),
+            "routes": _every(CHECK_EVERY, self.routes.check),
+            "releases": _every(self.config.release_refresh, self._refresh_releases),
+            "housekeeping": _every(HOUSEKEEPING_EVERY, self._keep_house),
+        }
+
+    async def _follow(self, last: int) -> None:
+        """Act on every change since `last`, whenever the bell rings."""
+        from pocketfleet.actions import observations
+
+        async for _ in Bell(self.config).rings():
+            changes = await self.database.call(observations.changes_since, last)
+            if not changes:
+                continue
+            last = changes[-1][0]
+            instances = {key for _, kind, key in changes if kind == "instance"}
+            if instances:
+                await self.reconciler.changed(instances)
+            if any(kind == "operation" for _, kind, _ in changes):
+                self.engine.notice()
+
+    async def _refresh_releases(self) -> None:
+        from pocketfleet.actions.releases import refresh_releases
+
+        await self.database.call(refresh_releases, acting_user=None)
+
+    async def _keep_house(self) -> None:
+        from pocketfleet.actions.records import prune_changes
+        from pocketfleet.operations.purge import purge_due
+
+        await self.database.call(prune_changes)
+        await purge_due(self.tools)
+
+    async def _stop(self) -> None:
+        """No more answers, no more work, every guest asleep, and all of it written down."""
+        await self.gate.stop()
+        await self.reconciler.stop()
+        await self.engine.stop()
+        await self.supervisor.stop_all()
+        await self.logs.drain()
+        with contextlib.suppress(TryAgain):
+            await self.seen.flush()
+        self.database.close()
+
+
+def main() -> int:
+    """Run node until SIGTERM, which also puts every guest to sleep; a kill leaves them running, to be adopted."""
+    config = load()
+    diagnostics.log_to_file(config, "node")
+    try:
+        with _alone(config):
+            _set_up_django()
+            asyncio.run(_run(config))
+    except PocketfleetError as error:
+        log.error("%s", error.detail)
+        print(error.detail, file=sys.stderr)
+        return 1
+    except Exception:
+        log.exception("node ended")
+        raise
+    return 0
+
+
+async def _run(config: Config) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await Node(config).run(stopping)
+
+
+@contextlib.contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    config.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (config.run / "node.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HomeInUse(f"Another node runs on {config.home}; there is one per home.") from None
+        yield
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        try:
+            await act()
+        except Exception as error:
+            log.warning("%s failed, trying again in %.0f s: %s", getattr(act, "__name__", act), seconds, error)
+        await asyncio.sleep(seconds)
+
+
+def _last_change() -> int:
+    from pocketfleet.actions import observations
+
+    return observations.last_change()
+
+
+def _set_up_django() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pocketfleet.web.settings")
+    import django
+
+    django.setup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""What node knows of every instance: read once, kept up by the Change rows, so that a wake asks no database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from pocketfleet.actions import observations
+from pocketfleet.config import Config
+from pocketfleet.domain import hostnames
+from pocketfleet.domain.instances import InstanceFacts
+from pocketfleet.domain.states import Power
+from pocketfleet.errors import InstanceNotFound
+from pocketfleet.operations.database import Database
+from pocketfleet.routing.routes import Routes
+from pocketfleet.runtime.guest import Guest
+
+log = logging.getLogger(__name__)
+
+
+class Executables(Protocol):
+    """Where a release's executable lies."""
+
+    def path(self, version: str) -> Path:
+        """Raises ReleaseUnusable where it is not here."""
+
+
+class Fleet:
+    """The facts of all instances by id, and their hosts at the edge."""
+
+    def __init__(self, config: Config, database: Database, routes: Routes, executables: Executables) -> None:
+        self._config = config
+        self._database = database
+        self._routes = routes
+        self._executables = executables
+        self._facts: dict[str, InstanceFacts] = {}
+        #: kept beside the facts so that keeping them awake costs nothing for all others
+        self._always_awake: set[str] = set()
+
+    async def load(self) -> None:
+        """Read all instances and make the edge's hosts agree with them."""
+        everything = await self._database.call(observations.facts)
+        self._facts = {facts.id: facts for facts in everything}
+        self._always_awake = {facts.id for facts in everything if facts.always_awake}
+        hosts = {host: facts.id for facts in everything for host in self._hosts(facts)}
+        await self._routes.replace_hosts(hosts)
+        log.info("fleet loaded instances=%d", len(self._facts))
+
+    async def renew(self, ids: Iterable[str]) -> dict[str, tuple[InstanceFacts | None, InstanceFacts | None]]:
+        """Read these instances again, hosts included; answers what each was before and is now (None: not there)."""
+        wanted = list(dict.fromkeys(ids))
+        found = {facts.id: facts for facts in await self._database.call(observations.facts, wanted)}
+        changes = {key: (self._facts.get(key), found.get(key)) for key in wanted}
+        for key, (_, now) in changes.items():
+            self._remember(key, now)
+        await self._change_hosts(changes.values())
+        return changes
+
+    def facts(self, instance_id: str) -> InstanceFacts:
+        """Raises InstanceNotFound."""
+        try:
+            return self._facts[instance_id]
+        except KeyError:
+            raise InstanceNotFound(instance_id) from None
+
+    def known(self) -> list[InstanceFacts]:
+        """Every instance; for start-up only, since it grows with all of them."""
+        return list(self._facts.values())
+
+    def kept_awake(self) -> list[str]:
+        """Ids of those that should never sleep and may run."""
+        return [key for key in self._always_awake if self.may_run(key)]
+
+    def may_run(self, instance_id: str) -> bool:
+        """Whether it exists, is complete, switched on and not suspended."""
+        facts = self._facts.get(instance_id)
+        return facts is not None and facts.ready and facts.power == Power.ON and not facts.suspended
+
+    def idle_timeout(self, instance_id: str) -> float | None:
+        """Seconds without a request after which it sleeps; None for never."""
+        facts = self._facts.get(instance_id)
+        if facts is None:
+            return self._config.idle_timeout
+        if facts.always_awake:
+            return None
+        return facts.idle_timeout if facts.idle_timeout is not None else self._config.idle_timeout
+
+    def guest(self, instance_id: str) -> Guest:
+        """What a runner needs to start it. Raises InstanceNotFound, ReleaseUnusable."""
+        facts = self.facts(instance_id)
+        return Guest(
+            instance_id=facts.id,
+            release=facts.release,
+            executable=self._executables.path(facts.release),
+            folder=self._config.instances / facts.id,
+            address=facts.address,
+            port=self._config.guest_port,
+            secrets=facts.secrets,
+            dev=facts.dev,
+            log_folder=self._config.logs / facts.id,
+            run_folder=self._config.run,
+        )
+
+    def _remember(self, key: str, facts: InstanceFacts | None) -> None:
+        self._always_awake.discard(key)
+        if facts is None:
+            self._facts.pop(key, None)
+            return
+        self._facts[key] = facts
+        if facts.always_awake:
+            self._always_awake.add(key)
+
+    async def _change_hosts(self, changes: Iterable[tuple[InstanceFacts | None, InstanceFacts | None]]) -> None:
+        add: dict[str, str] = {}
+        remove: set[str] = set()
+        for before, now in changes:
+            old = set(self._hosts(before)) if before else set()
+            new = set(self._hosts(now)) if now else set()
+            remove |= old - new
+            if now:
+                add |= dict.fromkeys(new - old, now.id)
+        if add or remove:
+            # a name that one instance gave up and another took in the same breath stays
+            await self._routes.change_hosts(add, remove - set(add))
+
+    def _hosts(self, facts: InstanceFacts) -> list[str]:
+        return hostnames.hosts(facts.id, facts.name, self._config.domain)

@@ -1,0 +1,111 @@
+"""Making things as people want them: intents read from Change rows, carried out, and then marked as observed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from pocketfleet.actions import observations
+from pocketfleet.domain.instances import InstanceFacts
+from pocketfleet.errors import PocketfleetError
+from pocketfleet.operations.database import Database
+from pocketfleet.operations.fleet import Fleet
+from pocketfleet.routing.gate import Gate
+from pocketfleet.runtime.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+#: Seconds that requests and streams get to end when an instance is switched off.
+DRAIN = 5.0
+
+
+class Reconciler:
+    """Carries intents out; one task per instance at a time, so that a slow one delays nobody else."""
+
+    def __init__(self, fleet: Fleet, supervisor: Supervisor, gate: Gate, database: Database) -> None:
+        self._fleet = fleet
+        self._supervisor = supervisor
+        self._gate = gate
+        self._database = database
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+
+    async def start(self) -> None:
+        """After the fleet was loaded and guests adopted: stop what should not run, take up what is not yet so."""
+        for instance_id in self._supervisor.awake():
+            if not self._fleet.may_run(instance_id):
+                self._begin(instance_id)
+        for instance_id in await self._database.call(observations.unobserved):
+            self._begin(instance_id)
+
+    async def changed(self, ids: Iterable[str]) -> None:
+        """These instances changed in the database."""
+        for instance_id, (before, now) in (await self._fleet.renew(ids)).items():
+            self._hold(before, now)
+            if now is None or before is None or before.generation != now.generation:
+                self._supervisor.forgive(instance_id)
+                self._begin(instance_id)
+
+    async def keep_awake(self) -> None:
+        """Wake those that should never sleep and do; to be called every second."""
+        awake = self._supervisor.awake()
+        for instance_id in self._fleet.kept_awake():
+            if instance_id not in awake and instance_id not in self._tasks:
+                self._begin(instance_id)
+
+    async def stop(self) -> None:
+        """Let go; what is not done is taken up at the next start."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _hold(self, before: InstanceFacts | None, now: InstanceFacts | None) -> None:
+        held = bool(now and now.hold)
+        if now and held and not (before and before.hold):
+            self._gate.hold(now.id)
+        if before and before.hold and not held:
+            self._gate.resume(before.id)
+
+    def _begin(self, instance_id: str) -> None:
+        if instance_id in self._tasks:
+            self._again.add(instance_id)
+            return
+        task = asyncio.create_task(self._carry_out(instance_id), name=f"reconcile {instance_id}")
+        self._tasks[instance_id] = task
+        task.add_done_callback(lambda _: self._ended(instance_id))
+
+    def _ended(self, instance_id: str) -> None:
+        self._tasks.pop(instance_id, None)
+        if instance_id in self._again:
+            self._again.discard(instance_id)
+            self._begin(instance_id)
+
+    async def _carry_out(self, instance_id: str) -> None:
+        try:
+            await self._carry_out_once(instance_id)
+        except PocketfleetError as error:
+            log.warning("intents not carried out instance=%s: %s", instance_id, error.detail)
+        except Exception:
+            log.exception("intents not carried out instance=%s", instance_id)
+
+    async def _carry_out_once(self, instance_id: str) -> None:
+        try:
+            facts = self._fleet.facts(instance_id)
+        except PocketfleetError:
+            await self._stop_guest(instance_id, "deleted")
+            return
+        if not self._fleet.may_run(instance_id):
+            await self._stop_guest(instance_id, "suspended" if facts.suspended else "powered off")
+        # written before a start is tried: that it is wanted is so, whether PocketBase can is its state
+        await self._observed(facts)
+        if facts.always_awake and self._fleet.may_run(instance_id):
+            await self._supervisor.ensure(instance_id, cause="always awake")
+
+    async def _observed(self, facts: InstanceFacts) -> None:
+        await self._database.call(observations.record_observed, {facts.id: facts.generation})
+
+    async def _stop_guest(self, instance_id: str, cause: str) -> None:
+        if instance_id in self._supervisor.awake():
+            await self._supervisor.sleep(instance_id, cause=cause, drain=DRAIN, quiet_only=False)
