@@ -1,0 +1,279 @@
+"""A whole pocketfleet for the tests and benchmarks: `pocketfleet serve` as its own process, on a home and ports of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.conftest import free_port
+from tests.pocketbases import NEWEST, executable
+
+MODULES = {"node": "pocketfleet.node", "control": "pocketfleet.control", "edge": "haproxy"}
+EMAIL = "owner@example.org"
+PASSWORD = "correct horse battery"
+
+
+class Server:
+    """`pocketfleet serve`, with ways to talk to it as a user does and to kill what it is made of."""
+
+    def __init__(self, home: Path, *, versions: Sequence[str] = (NEWEST,), **settings: object) -> None:
+        self.home = home
+        self.port = int(str(settings.pop("port", 0))) or free_port()
+        self.starts_file = home.with_name(home.name + "-starts")
+        releases = home.with_name(home.name + "-releases")
+        for version in versions:
+            _counting_executable(releases / version / "pocketbase", executable(version), self.starts_file)
+        self.releases = releases
+        defaults: dict[str, object] = {
+            "home": home,
+            "port": self.port,
+            "guest_port": free_port(),
+            "release_sources": "folder",
+            "release_folder": releases,
+            "first_instance": "",
+            "log_level": "DEBUG",
+        }
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("POCKETFLEET_")}
+        self.environment |= {f"POCKETFLEET_{key.upper()}": str(value) for key, value in (defaults | settings).items()}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.output = home.with_name(home.name + "-output")
+
+    # --- its life ----------------------------------------------------------------------------------------------
+
+    def start(self, timeout: float = 60) -> Server:
+        """Start it and wait until it greets."""
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pocketfleet", "serve"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        process = self.process
+        until(lambda: "Next:" in self.said() or process.poll() is not None, timeout, "the greeting")
+        if process.poll() is not None:
+            raise AssertionError(f"serve ended with {process.returncode}:\n{self.said()}\n{self.diagnosis()}")
+        until(lambda: bool(self.api.get("/releases").json()["items"]), 30, "releases in the catalogue")
+        return self
+
+    def stop(self) -> int:
+        """SIGTERM, as a service manager would; answers the exit code."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self.process = None
+        return code
+
+    def clean(self) -> None:
+        """End everything that is left of it, guests included, and remove its files."""
+        with contextlib.suppress(Exception):
+            self.stop()
+        for process in self.leftovers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        for path in (self.home, self.releases):
+            shutil.rmtree(path, ignore_errors=True)
+        self.output.unlink(missing_ok=True)
+        self.starts_file.unlink(missing_ok=True)
+
+    def leftovers(self) -> list[psutil.Process]:
+        """Processes that have this home in their command line or environment."""
+        mark = str(self.home)
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.pid != os.getpid() and any(mark in word for word in process.cmdline()):
+                    found.append(process)
+                elif process.environ().get("POCKETFLEET_HOME") == mark:
+                    found.append(process)
+        return found
+
+    def said(self) -> str:
+        """What serve has printed so far."""
+        return self.output.read_text(errors="replace") if self.output.exists() else ""
+
+    def diagnosis(self) -> str:
+        """The ends of our own processes' logs, for a failed test."""
+        parts = []
+        for path in sorted((self.home / "logs").glob("*.log")):
+            lines = path.read_text(errors="replace").splitlines()[-30:]
+            parts.append(f"--- {path.name}\n" + "\n".join(lines))
+        return "\n".join(parts)
+
+    # --- what it is made of ------------------------------------------------------------------------------------
+
+    def pid(self, name: str) -> int:
+        """The pid of `node`, `control` or `edge` (HAProxy's master)."""
+        assert self.process is not None
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if any(MODULES[name] in word for word in child.cmdline()[:4]):
+                    return child.pid
+        raise LookupError(f"{name} does not run")
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to one of our processes; for the edge to HAProxy's master and all its workers."""
+        process = psutil.Process(self.pid(name))
+        victims = [process, *(process.children() if name == "edge" else [])]
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+
+    def guest_pids(self, instance_id: str) -> list[int]:
+        """Pids of the running PocketBases of one instance."""
+        mark = str(self.home / "instances" / instance_id)
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                words = process.cmdline()
+                if (
+                    process.status() != psutil.STATUS_ZOMBIE
+                    and any(mark in word for word in words)
+                    and "serve" in words
+                ):
+                    found.append(process.pid)
+        return found
+
+    def starts(self, instance_id: str) -> int:
+        """How often PocketBase was started to serve this instance, counted outside of pocketfleet."""
+        if not self.starts_file.exists():
+            return 0
+        mark = f"instances/{instance_id}/"
+        return sum(mark in line and " serve " in line for line in self.starts_file.read_text().splitlines())
+
+    # --- how one talks to it -----------------------------------------------------------------------------------
+
+    @property
+    def token(self) -> str:
+        """The operator's token of this start."""
+        return str(json.loads((self.home / "operator.json").read_text())["token"])
+
+    @property
+    def api(self) -> httpx.Client:
+        """The REST API, through the edge, signed in as the operator."""
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}/api/v1",
+            headers={"host": f"localhost:{self.port}", "authorization": f"Bearer {self.token}"},
+            timeout=60,
+        )
+
+    def client(self, label: str, **options: Any) -> httpx.Client:
+        """A client of one instance, by name or id, through the edge."""
+        headers = {"host": f"{label}.localhost:{self.port}", **options.pop("headers", {})}
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=60, **options)
+
+    def cli(self, *words: str, check: bool = True, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        """The command line, as the operator on this machine."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pocketfleet", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            input=given,
+            timeout=120,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(
+                f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}\n{self.diagnosis()}"
+            )
+        return done
+
+    def create(self, name: str, version: str = NEWEST) -> dict[str, Any]:
+        """A ready instance with the superuser EMAIL and PASSWORD."""
+        answer = self.api.post(
+            "/instances", json={"name": name, "range": version, "email": EMAIL, "password": PASSWORD}
+        )
+        assert answer.status_code == 202, answer.text
+        self.finished(answer.json()["operation"]["id"])
+        return self.show(name)
+
+    def finished(self, operation_id: str, state: str = "succeeded", timeout: float = 60) -> dict[str, Any]:
+        """Wait for an operation's end and require how it ended."""
+        operation: dict[str, Any] = {}
+
+        def ended() -> bool:
+            operation.update(self.api.get(f"/operations/{operation_id}").json())
+            return operation["state"] not in ("pending", "running")
+
+        until(ended, timeout, f"the end of operation {operation_id}")
+        assert operation["state"] == state, f"{operation}\n{self.diagnosis()}"
+        return operation
+
+    def show(self, reference: str) -> dict[str, Any]:
+        """One instance as the API shows it."""
+        answer = self.api.get(f"/instances/{reference}")
+        assert answer.status_code == 200, answer.text
+        content: dict[str, Any] = answer.json()
+        return content
+
+    def reaches(self, reference: str, state: str, timeout: float = 30) -> None:
+        """Wait until the instance is in this state."""
+        until(lambda: self.show(reference)["state"] == state, timeout, f"{reference} to be {state}")
+
+
+def until(condition: Callable[[], bool], timeout: float, what: str) -> None:
+    """Wait for a condition, asking every 20 ms. Raises AssertionError with what was waited for."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout} s in vain for {what}")
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def running(**settings: Any) -> Iterator[Server]:
+    """A started server, removed with everything of it afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp"))
+    server = Server(home, **settings)
+    try:
+        yield server.start()
+    finally:
+        server.clean()
+
+
+def superuser_token(client: httpx.Client, version: str, email: str = EMAIL, password: str = PASSWORD) -> str:
+    """Sign in to an instance's PocketBase as superuser, as its admin page does."""
+    before = tuple(map(int, version.split(".")[:2])) < (0, 23)
+    path = "/api/admins/auth-with-password" if before else "/api/collections/_superusers/auth-with-password"
+    answer = client.post(path, json={"identity": email, "password": password})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["token"])
+
+
+def notes_collection(version: str) -> Mapping[str, Any]:
+    """The body that makes a public collection `notes` with one text field, in this release's own form."""
+    field = {"name": "text", "type": "text"}
+    fields = {"schema": [field]} if version.startswith("0.22.") else {"fields": [field]}
+    rules = dict.fromkeys(("listRule", "viewRule", "createRule", "updateRule", "deleteRule"), "")
+    return {"name": "notes", "type": "base", **fields, **rules}
+
+
+def make_notes(client: httpx.Client, version: str) -> None:
+    """Sign in and make the collection `notes`."""
+    token = superuser_token(client, version)
+    answer = client.post("/api/collections", json=notes_collection(version), headers={"authorization": token})
+    assert answer.status_code == 200, answer.text
+
+
+def _counting_executable(path: Path, real: Path, starts: Path) -> None:
+    """A release's executable that writes down each call before it becomes the real one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\necho "$$ $*" >> {starts}\nexec {real} "$@"\n')
+    path.chmod(0o755)
