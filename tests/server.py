@@ -1,4 +1,4 @@
-"""A whole pocketfleet for the tests and benchmarks: `pocketfleet serve` as its own process, on a home and ports of its own."""
+"""A whole pocketfleet for tests and benchmarks: `pocketfleet serve` as a process, on a home and ports of its own."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ class Server:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                if process.pid != os.getpid() and any(mark in word for word in process.cmdline()):
-                    found.append(process)
-                elif process.environ().get("POCKETFLEET_HOME") == mark:
+                named = any(mark in word for word in process.cmdline())
+                ours = named or process.environ().get("POCKETFLEET_HOME") == mark
+                if ours and process.pid != os.getpid():
                     found.append(process)
         return found
 
