@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -31,7 +33,7 @@ def _default_home() -> Path:
 class Config:
     """Every setting. `POCKETFLEET_<NAME>` in the environment outweighs `<name>` in the TOML file."""
 
-    home: Path = setting(_default_home, "Folder of everything that pocketfleet keeps.")
+    home: Path = setting(_default_home, "Folder of everything that pocketfleet keeps.")  # noqa: RUF009
     port: int = setting(8080, "Port that the edge listens on.")
     bind: tuple[str, ...] = setting(("127.0.0.1",), "Addresses that the edge listens on; `*` for all.")
     domain: str = setting("localhost", "Base domain: the dashboard's host; instances are one level below it.")
@@ -97,6 +99,16 @@ class Config:
     def sqlite_file(self) -> Path:
         """The database, where no other is set."""
         return self.home / "control.sqlite3"
+
+    @property
+    def secret_key_file(self) -> Path:
+        """What Django signs with, mode 0600, made once."""
+        return self.home / "secret.key"
+
+    @property
+    def database_copies(self) -> Path:
+        """Copies of the SQLite database, made before its tables are changed."""
+        return self.home / "copies"
 
     @property
     def control_socket(self) -> Path:
@@ -181,19 +193,19 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
     try:
         if kind is Path:
             return Path(value).expanduser().absolute()
-        if kind is int and not isinstance(value, bool):
+        if kind is int and isinstance(value, int | str) and not isinstance(value, bool):
             return int(value)
-        if kind is float and not isinstance(value, bool):
+        if kind is float and not isinstance(value, bool) and math.isfinite(float(value)):
             return float(value)
-        if kind is str:
+        if kind is str and not isinstance(value, bool | list | dict):
             return str(value)
         if kind == tuple[str, ...]:
             parts = value.split(",") if isinstance(value, str) else list(value)
             return tuple(str(part).strip() for part in parts if str(part).strip())
     except (TypeError, ValueError):
         pass
-    words = {int: "a whole number", float: "a number of seconds"}.get(kind, "another value")
-    raise WrongConfiguration(f"{PREFIX}{name.upper()} takes {words}, not “{value}”.")
+    words = {int: "a whole number", float: "a number of seconds", tuple[str, ...]: "words with commas between them"}
+    raise WrongConfiguration(f"{PREFIX}{name.upper()} takes {words.get(kind, 'text')}, not “{value}”.")
 
 
 def _check(config: Config) -> Config:
@@ -211,13 +223,20 @@ def _check(config: Config) -> Config:
     for name in ("idle_timeout", "edge_connections", "log_bytes", "log_generations"):
         if getattr(config, name) < 1:
             refuse(name, "it must be at least 1.")
+    for name in ("edge_threads", "starts_at_once", "quarantine"):
+        if getattr(config, name) < 0:
+            refuse(name, "it must be at least 0.")
+    if not config.bind:
+        refuse("bind", "at least one address is needed, for example 127.0.0.1, or * for all.")
+    if config.url and not config.url.startswith(("http://", "https://")):
+        refuse("url", "it begins with http:// or https://.")
     wrong = [source for source in config.release_sources if source not in ("pypi", "github", "folder")]
     if wrong:
         refuse("release_sources", f"“{wrong[0]}” is none of pypi, github, folder.")
     if "folder" in config.release_sources and not config.release_folder:
         refuse("release_sources", "the source `folder` needs POCKETFLEET_RELEASE_FOLDER.")
     labels = config.domain.split(".")
-    if not all(label and label.replace("-", "").isalnum() and label.isascii() for label in labels):
+    if not all(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", label) for label in labels):
         refuse("domain", "it is a host name such as example.org.")
     if config.domain != config.domain.lower():
         refuse("domain", "write it in small letters.")

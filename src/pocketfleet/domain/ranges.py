@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import nodesemver
@@ -11,24 +12,24 @@ from pocketfleet.errors import NoReleaseMatches, WrongRange
 
 LATEST = "latest"
 MAX_LENGTH = 200
+_SPACES = re.compile(r"[ \t\n\r\f\v]+")
+#: `0.*.3`, `x.22`: npm refuses them, and ignores the number in `~0.*.3`; the library ignores it everywhere. A person
+#: who writes such a thing means something else: refused everywhere.
+_NUMBER_AFTER_WILDCARD = re.compile(r"(?:^|[\s|<>=~^v])(?:\d+\.)?[xX*]\.(?:[xX*]\.)?\d")
 
 
 def check_range(text: str) -> str:
-    """The range as written, without white space around it, if npm takes it for one. Raises WrongRange."""
+    """The range, with white space trimmed and single, if npm takes it for one. Raises WrongRange."""
     if not isinstance(text, str):
         raise WrongRange("A range is text, for example ~0.40.0.")
-    trimmed = text.strip()
+    trimmed = _SPACES.sub(" ", text.strip())
     if not trimmed:
         raise WrongRange("A range is needed, for example ~0.40.0, 0.40.6 or latest.", range="")
     if len(trimmed) > MAX_LENGTH or not trimmed.isascii() or not trimmed.isprintable():
         raise WrongRange(f"“{trimmed[:70]}” is not a version or a range such as ~0.40.0.", range=trimmed[:70])
     if trimmed == LATEST:
         return trimmed
-    try:
-        valid = nodesemver.valid_range(trimmed, False)
-    except Exception:  # the library raises whatever its parser stumbles on
-        valid = None
-    if valid is None:
+    if _NUMBER_AFTER_WILDCARD.search(trimmed) or not _parses(trimmed):
         raise WrongRange(
             f"“{trimmed[:70]}” is not a version or a range. Examples: 0.40.6, ~0.40.0, 0.40.*, >=0.36 <0.41, latest.",
             range=trimmed[:70],
@@ -36,9 +37,16 @@ def check_range(text: str) -> str:
     return trimmed
 
 
+def _parses(text: str) -> bool:
+    try:
+        return nodesemver.valid_range(text, False) is not None
+    except Exception:  # the library raises whatever its parser stumbles on
+        return False
+
+
 def is_pin(text: str) -> bool:
     """Whether the range is one exact version, which never moves."""
-    return text != LATEST and nodesemver.valid(text.strip(), False) is not None
+    return text != LATEST and text.isascii() and nodesemver.valid(text.strip(), False) is not None
 
 
 def matches(text: str, version: Version) -> bool:
@@ -88,7 +96,11 @@ def default_range(available: Iterable[Version]) -> str:
 def _anchor(text: str) -> tuple[int, int, int] | None:
     for word in text.replace("|", " ").split():
         parts = word.lstrip("<>=~^v").split("-")[0].split("+")[0].split(".")
-        if parts[0].isdigit() and len(parts[0]) < 10:
-            numbers = [int(part) if part.isdigit() and len(part) < 10 else 0 for part in [*parts, "0", "0"][:3]]
+        if _is_number(parts[0]):
+            numbers = [int(part) if _is_number(part) else 0 for part in [*parts, "0", "0"][:3]]
             return numbers[0], numbers[1], numbers[2]
     return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10

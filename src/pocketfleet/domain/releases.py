@@ -20,7 +20,8 @@ class Version:
     @classmethod
     def parse(cls, text: str) -> Version:
         """Raises WrongRange for what is not a whole version; a leading `v` or `=` is taken off."""
-        parsed = nodesemver.valid(text.strip(), False) if isinstance(text, str) and len(text) <= 100 else None
+        fits = isinstance(text, str) and text.isascii() and len(text) <= 100
+        parsed = nodesemver.valid(text.strip(), False) if fits else None
         if parsed is None:
             raise WrongRange(f"“{str(text)[:70]}” is not a version such as 0.40.6.", range=str(text)[:70])
         return cls(str(parsed))

@@ -39,6 +39,8 @@ _REFUSED = frozenset(
 )
 MAX_SECRETS = 200
 MAX_VALUE_BYTES = 32 * 1024
+#: Linux takes a quarter of the stack's limit, by default 2 MiB, for all arguments and variables of a program.
+MAX_TOTAL_BYTES = 512 * 1024
 
 
 def check_secret_name(name: str) -> str:
@@ -58,9 +60,13 @@ def check_secret_name(name: str) -> str:
 
 
 def check_secrets(secrets: dict[str, str]) -> dict[str, str]:
-    """All secrets of one instance: at most 200, each value at most 32 KiB of text without NUL. Raises WrongSecret."""
+    """All secrets of one instance: at most 200 and 512 KiB, each value at most 32 KiB of text without NUL.
+
+    Raises WrongSecret.
+    """
     if len(secrets) > MAX_SECRETS:
         raise WrongSecret(f"An instance has at most {MAX_SECRETS} secrets; remove some first.")
+    total = 0
     for name, value in secrets.items():
         check_secret_name(name)
         try:
@@ -71,4 +77,7 @@ def check_secrets(secrets: dict[str, str]) -> dict[str, str]:
             raise WrongSecret(f"The value of {name} is longer than {MAX_VALUE_BYTES // 1024} KiB.", name=name)
         if "\0" in value:
             raise WrongSecret(f"The value of {name} holds a NUL character.", name=name)
+        total += size
+    if total > MAX_TOTAL_BYTES:
+        raise WrongSecret(f"All secrets of an instance together may have {MAX_TOTAL_BYTES // 1024} KiB at most.")
     return secrets

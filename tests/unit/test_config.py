@@ -1,0 +1,203 @@
+"""The configuration: every field from the environment and from TOML; errors name the setting."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pocketfleet.config import PREFIX, Config, load
+from pocketfleet.errors import WrongConfiguration
+
+FIELDS = {item.name: item for item in dataclasses.fields(Config)}
+
+#: for every field: text as it stands in the environment, the same in TOML, and what becomes of it
+VALUES: dict[str, tuple[str, str, Any]] = {
+    "home": ("/srv/fleet", '"/srv/fleet"', Path("/srv/fleet")),
+    "port": ("8081", "8081", 8081),
+    "bind": ("127.0.0.1, ::1", '["127.0.0.1", "::1"]', ("127.0.0.1", "::1")),
+    "domain": ("example.org", '"example.org"', "example.org"),
+    "url": ("https://example.org", '"https://example.org"', "https://example.org"),
+    "database_url": ("postgres://a:b@h/n", '"postgres://a:b@h/n"', "postgres://a:b@h/n"),
+    "haproxy": ("/usr/sbin/haproxy", '"/usr/sbin/haproxy"', "/usr/sbin/haproxy"),
+    "edge_threads": ("2", "2", 2),
+    "edge_connections": ("100", "100", 100),
+    "release_sources": ("folder,pypi", '["folder", "pypi"]', ("folder", "pypi")),
+    "release_folder": ("/opt/builds", '"/opt/builds"', "/opt/builds"),
+    "github_api": (
+        "https://ghe.example.org/api/v3",
+        '"https://ghe.example.org/api/v3"',
+        "https://ghe.example.org/api/v3",
+    ),
+    "release_refresh": ("60.5", "60.5", 60.5),
+    "guest_port": ("9000", "9000", 9000),
+    "idle_timeout": ("5", "5", 5),
+    "wake_timeout": ("7", "7", 7.0),
+    "start_timeout": ("8", "8", 8.0),
+    "stop_timeout": ("9", "9", 9.0),
+    "starts_at_once": ("3", "3", 3),
+    "log_bytes": ("5000", "5000", 5000),
+    "log_generations": ("2", "2", 2),
+    "quarantine": ("0", "0", 0.0),
+    "first_instance": ("shop", '"shop"', "shop"),
+    "log_level": ("DEBUG", '"DEBUG"', "DEBUG"),
+}
+#: a field that may only stand beside another one
+BESIDE = {"release_sources": {"release_folder": "/opt/builds"}}
+
+
+def environment(**settings: str) -> dict[str, str]:
+    return {PREFIX + name.upper(): value for name, value in settings.items()}
+
+
+def test_no_field_is_forgotten_here() -> None:
+    assert set(VALUES) == set(FIELDS)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_field_comes_from_the_environment(name: str, tmp_path: Path) -> None:
+    text, _, value = VALUES[name]
+    settings = {"home": str(tmp_path), **BESIDE.get(name, {}), name: text}
+    assert getattr(load(environment(**settings)), name) == value
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_field_comes_from_toml(name: str, tmp_path: Path) -> None:
+    _, toml, value = VALUES[name]
+    beside = "".join(f'{key} = "{item}"\n' for key, item in BESIDE.get(name, {}).items())
+    (tmp_path / "x.toml").write_text(f"{beside}{name} = {toml}\n")
+    assert getattr(load({"POCKETFLEET_CONFIG": str(tmp_path / "x.toml")}), name) == value
+
+
+def test_overrides_outweigh_the_environment_which_outweighs_the_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.toml").write_text("port = 1\nidle_timeout = 2\nlog_bytes = 3\n")
+    environ = environment(home=str(tmp_path), port="10", idle_timeout="20") | {
+        "POCKETFLEET_CONFIG": str(tmp_path / "elsewhere.toml")
+    }
+    found = load(environ, port=100)
+    assert (found.port, found.idle_timeout, found.log_bytes) == (100, 20, 3)
+
+
+def test_without_anything_the_defaults_fit(tmp_path: Path) -> None:
+    found = load({}, home=tmp_path)
+    assert found == Config(home=tmp_path)
+    assert found.public_url == "http://localhost:8080"
+    assert found.starts_limit >= 2
+    assert Config().home == Path.home() / ".pocketfleet"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "http"), ("port", ""), ("port", "0"), ("port", "70000"), ("port", "80.5"), ("guest_port", "-1"),
+        ("idle_timeout", "0"), ("wake_timeout", "soon"), ("wake_timeout", "0"), ("wake_timeout", "nan"),
+        ("start_timeout", "inf"), ("stop_timeout", "-1"), ("release_refresh", "0"), ("edge_threads", "-1"),
+        ("edge_connections", "0"), ("starts_at_once", "-1"), ("log_bytes", "0"), ("log_generations", "0"),
+        ("quarantine", "-1"), ("bind", " , "), ("domain", ""), ("domain", "exa mple.org"), ("domain", "-a.org"),
+        ("domain", "a..b"), ("domain", "Example.org"), ("domain", "bücher.de"), ("url", "example.org"),
+        ("release_sources", "npm"), ("release_sources", "folder"), ("log_level", "LOUD"), ("home", "/" + "a" * 100),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_names_its_setting(name: str, value: str, tmp_path: Path) -> None:
+    settings = {"home": str(tmp_path), name: value}
+    with pytest.raises(WrongConfiguration, match=f"POCKETFLEET_{name.upper()}") as caught:
+        load(environment(**settings))
+    assert "\n" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        "port = true", "port = 80.5", "port = []", "domain = ['a']", "release_sources = 5", "wake_timeout = '1 s'",
+        "wake_timeout = false", "domain = true", "wake_timeout = nan", "home = 5",
+    ],
+)  # fmt: skip
+def test_a_wrong_kind_in_toml_names_its_setting(toml: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(toml)
+    name = toml.split(" ")[0].upper()
+    with pytest.raises(WrongConfiguration, match=f"POCKETFLEET_{name}"):
+        load({"POCKETFLEET_CONFIG": str(tmp_path / "x.toml")})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"port = ", "not TOML"), (b"prot = 8080", "prot"), (b"[edge]\nthreads = 1", "edge"), (b"\xff\xfe", "not TOML")],
+)
+def test_a_wrong_file_is_named(content: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "pocketfleet.toml"
+    path.write_bytes(content)
+    with pytest.raises(WrongConfiguration, match=says) as caught:
+        load(environment(home=str(tmp_path)))
+    assert str(path) in caught.value.detail
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(WrongConfiguration, match=r"none\.toml"):
+        load({"POCKETFLEET_CONFIG": str(tmp_path / "none.toml")})
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "port": st.integers(1, 65535),
+            "bind": st.lists(st.sampled_from(["127.0.0.1", "::1", "*"]), min_size=1).map(tuple),
+            "wake_timeout": st.floats(0.001, 1e6),
+            "domain": st.sampled_from(["localhost", "a.b.example.org"]),
+            "idle_timeout": st.integers(1, 10**9),
+            "url": st.sampled_from(["", "https://example.org"]),
+        },
+    )
+)
+def test_the_environment_for_our_children_says_the_same(overrides: dict[str, Any]) -> None:
+    config = load({}, home="/srv/fleet", **overrides)
+    assert load(config.environment()) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "dashboard", "instance"),
+    [
+        ({}, "http://localhost:8080", "http://shop.localhost:8080"),
+        ({"port": 80, "domain": "example.org"}, "http://example.org", "http://shop.example.org"),
+        ({"url": "https://example.org/", "domain": "example.org"}, "https://example.org", "https://shop.example.org"),
+        (
+            {"url": "https://example.org:8443", "domain": "example.org"},
+            "https://example.org:8443",
+            "https://shop.example.org:8443",
+        ),
+    ],
+)
+def test_addresses_as_people_type_them(settings: dict[str, Any], dashboard: str, instance: str, tmp_path: Path) -> None:
+    config = load({}, home=tmp_path, **settings)
+    assert config.public_url == dashboard
+    assert config.instance_url("shop") == instance
+
+
+def test_sockets_fit_into_their_address_for_the_longest_home() -> None:
+    config = load({}, home="/" + "h" * 69)
+    sockets = [config.control_socket, config.gate_socket, config.runtime_socket, config.master_socket]
+    # HAProxy binds under a temporary name first: the path, a dot, its pid and `.tmp`
+    assert all(len(bytes(path)) + len(".4194304.tmp") < 107 for path in sockets)
+
+
+def test_nothing_but_config_reads_the_environment() -> None:
+    source = Path(__file__).resolve().parents[2] / "src" / "pocketfleet"
+    readers = [
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if path.name != "config.py"
+        and any(word in path.read_text() for word in ("os.environ[", "os.environ.get", "getenv"))
+    ]
+    assert readers == []
+
+
+def test_the_configuration_is_read_without_django_or_the_network() -> None:
+    code = "import sys, pocketfleet.config; print(sorted({'django', 'httpx', 'nodesemver'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
