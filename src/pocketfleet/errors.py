@@ -33,6 +33,12 @@ class PocketfleetError(Exception):
         }
 
 
+class Unexpected(PocketfleetError):
+    """Something went wrong that pocketfleet did not expect."""
+
+    code = "unexpected"
+
+
 class WrongUsage(PocketfleetError):
     """The input does not fit."""
 
@@ -82,6 +88,47 @@ class NotAllowed(PocketfleetError):
 
     code = "not_allowed"
     status = 403
+
+
+class NotFromHere(NotAllowed):
+    """This request did not come from the dashboard's own page."""
+
+    code = "not_from_here"
+
+
+class WrongRequest(PocketfleetError):
+    """The request cannot be read."""
+
+    code = "wrong_request"
+    status = 400
+
+
+class MethodNotAllowed(PocketfleetError):
+    """This address does not take that method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class TooLarge(PocketfleetError):
+    """The request is too large."""
+
+    code = "too_large"
+    status = 413
+
+
+class TooManyStreams(PocketfleetError):
+    """Too many event streams are open."""
+
+    code = "too_many_streams"
+    status = 503
+
+
+class LinkUnusable(PocketfleetError):
+    """This sign-in link does not work any more."""
+
+    code = "link_unusable"
+    status = 410
 
 
 class NotFound(PocketfleetError):
@@ -142,6 +189,12 @@ class OperationOpen(Conflict):
     """Another operation on this instance is still open."""
 
     code = "operation_open"
+
+
+class InstanceInUse(Conflict):
+    """Something else works on this instance's files."""
+
+    code = "instance_in_use"
 
 
 class MustBePoweredOff(Conflict):

@@ -9,7 +9,7 @@ import bcrypt
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max
 
-from pocketfleet.actions.operations import open_operation
+from pocketfleet.actions.operations import check_idle, open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain import addresses, hostnames, limits, ranges
 from pocketfleet.domain.releases import Version
@@ -143,7 +143,8 @@ def change_secrets(instance_id: str, changes: Mapping[str, str | None], *, actin
 
 
 def set_range(instance_id: str, version_range: str, *, acting_user: User | None) -> Instance:
-    """Set the range of an instance that has never run. Raises WrongRange, NoReleaseMatches, RangeNeedsUpgrade."""
+    """Set the range of an instance that has never run. Raises WrongRange, NoReleaseMatches,
+    RangeNeedsUpgrade, OperationOpen."""
     version_range = ranges.check_range(version_range)
     with transaction.atomic():
         instance = _locked(instance_id)
@@ -155,6 +156,7 @@ def set_range(instance_id: str, version_range: str, *, acting_user: User | None)
                 "that has run comes with `pocketfleet upgrade`, which this version does not have yet.",
                 release=instance.release,
             )
+        check_idle(instance)
         known = [Version(text) for text in Release.objects.values_list("id", flat=True)]
         release = ranges.resolve(version_range, known)
         _intend(instance, range=version_range, release=release.text)

@@ -63,6 +63,13 @@ def mark_ready(instance_id: str) -> None:
         changed("instance", instance_id)
 
 
+def mark_closed(instance_id: str) -> None:
+    """It must not be started any more: it is on its way to quarantine."""
+    with transaction.atomic():
+        Instance.objects.filter(id=instance_id).update(ready=False)
+        changed("instance", instance_id)
+
+
 def mark_deleted(instance_id: str) -> None:
     """Its files are in quarantine: the name is free, the id and address stay taken for ever."""
     with transaction.atomic():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import F, Max, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from pocketfleet.actions.records import actor, changed
@@ -52,13 +56,20 @@ def open_operation(
             return same
         if instance is None:
             raise
-        busy = Operation.objects.filter(instance=instance, exclusive=True, state__in=OPEN_OPERATION_STATES).first()
-        raise OperationOpen(
-            f"“{instance.name}” is busy with another operation ({busy.kind if busy else 'unknown'}); "
-            f"wait for it: `pocketfleet operations {instance.name}`.",
-            operation=busy.id if busy else None,
-        ) from None
+        check_idle(instance)
+        raise
     return operation
+
+
+def check_idle(instance: Instance) -> None:
+    """Raises OperationOpen where the instance has an open, exclusive operation."""
+    busy = Operation.objects.filter(instance=instance, exclusive=True, state__in=OPEN_OPERATION_STATES).first()
+    if busy is not None:
+        raise OperationOpen(
+            f"“{instance.name}” is busy with another operation ({busy.kind}); "
+            f"wait for it: `pocketfleet operations {instance.name}`.",
+            operation=busy.id,
+        )
 
 
 def open_operations() -> list[Operation]:
@@ -96,17 +107,34 @@ def steps_of(operation_id: str) -> list[Step]:
     return list(Step.objects.filter(operation_id=operation_id).order_by("position"))
 
 
-def move_step(operation_id: str, position: int, name: str, to: StepState, **fields: Any) -> Step:
+def end_operation(
+    operation_id: str,
+    to: OperationState,
+    *,
+    result: dict[str, Any] | None = None,
+    error: dict[str, Any] | None = None,
+    forget: Iterable[str] = (),
+) -> Operation:
+    """End an operation. Its params named in `forget` (a password's hash) are wiped in the same transaction."""
+    with transaction.atomic():
+        params = Operation.objects.filter(id=operation_id).values_list("params", flat=True).first() or {}
+        fields: dict[str, Any] = {"result": result or {}}
+        if error is not None:
+            fields["error"] = error
+        fields["params"] = {name: value for name, value in params.items() if name not in set(forget)}
+        return move_operation(operation_id, to, **fields)
+
+
+def move_step(operation_id: str, name: str, to: StepState, **fields: Any) -> Step:
     """Begin, finish, fail or compensate a step; `output`, `message` and `progress` go with it.
 
-    Raises ValueError for a move that the table in domain/states.py does not allow.
+    A step is known by its name, so that a newer version of its plan may have other steps around it. Raises
+    ValueError for a move that the table in domain/states.py does not allow.
     """
     with transaction.atomic():
-        step = Step.objects.select_for_update().filter(operation_id=operation_id, position=position).first()
+        step = Step.objects.select_for_update().filter(operation_id=operation_id, name=name).first()
         if step is None:
-            if to != StepState.RUNNING:
-                raise ValueError(f"step {name} of {operation_id} was never begun")
-            step = Step(operation_id=operation_id, position=position, name=name, started_at=timezone.now())
+            step = _new_step(operation_id, name, to)
         else:
             now = StepState(step.state)
             if to not in STEP_TRANSITIONS[now]:
@@ -123,10 +151,35 @@ def move_step(operation_id: str, position: int, name: str, to: StepState, **fiel
     return step
 
 
-def report_progress(operation_id: str, position: int, progress: float | None, message: str) -> None:
+def fail_step(operation_id: str, name: str, problem: dict[str, Any]) -> None:
+    """A step failed; why (problem+json) is the operation's error from the same moment on."""
+    with transaction.atomic():
+        move_step(operation_id, name, StepState.FAILED, message=str(problem.get("detail", ""))[:200])
+        Operation.objects.filter(id=operation_id).update(error=problem)
+
+
+def report_progress(operation_id: str, name: str, progress: float | None, message: str) -> None:
     """Show how far a running step is: `progress` from 0 to 1, or None where it cannot be known."""
     with transaction.atomic():
-        Step.objects.filter(operation_id=operation_id, position=position, state=StepState.RUNNING).update(
+        Step.objects.filter(operation_id=operation_id, name=name, state=StepState.RUNNING).update(
             progress=progress, message=message[:200]
         )
         changed("operation", operation_id)
+
+
+def prune_operations(older_than: timedelta = timedelta(weeks=6), keep: int = 20) -> int:
+    """Delete what ended long ago, but the newest `keep` of each kind of each instance; answers how many."""
+    rank = Window(
+        RowNumber(), partition_by=[F("instance_id"), F("kind")], order_by=[F("created_at").desc(), F("id").desc()]
+    )
+    old = Operation.objects.annotate(rank=rank).filter(rank__gt=keep).values("id")
+    due = Operation.objects.filter(finished_at__lt=timezone.now() - older_than, id__in=old)
+    return due.delete()[1].get("pocketfleet.Operation", 0)
+
+
+def _new_step(operation_id: str, name: str, to: StepState) -> Step:
+    if to != StepState.RUNNING:
+        raise ValueError(f"step {name} of {operation_id} was never begun")
+    last = Step.objects.filter(operation_id=operation_id).aggregate(last=Max("position"))["last"]
+    position = 0 if last is None else last + 1
+    return Step(operation_id=operation_id, position=position, name=name, started_at=timezone.now())

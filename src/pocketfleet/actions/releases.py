@@ -14,7 +14,7 @@ from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain.releases import Version
 from pocketfleet.errors import NoReleaseMatches, ReleaseUnusable
-from pocketfleet.models import Offer, Operation, Release, Source, User
+from pocketfleet.models import Instance, Offer, Operation, Release, Source, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,16 @@ class Offered:
     location: dict[str, Any] = field(default_factory=dict)
     checksum: str = ""
     published_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HowToFetch:
+    """Where a release can be had, by source, and the sha256 (with the source that gave it) that it must have."""
+
+    version: str
+    sha256: str
+    source: str
+    offers: dict[str, Offered]
 
 
 def refresh_releases(*, acting_user: User | None) -> Operation:
@@ -49,10 +59,14 @@ def fetch_release(version: str, *, acting_user: User | None) -> Operation:
 
 
 def record_offers(source: str, offered: Iterable[Offered]) -> int:
-    """Write down what a source offers now; answers how many releases were new. Nothing is ever forgotten but
-    offers that the source no longer makes of releases that were never fetched."""
+    """Write down what a source offers now; answers how many releases were new.
+
+    A release that was fetched is never forgotten, and a checksum stays as it was first seen for as long as the
+    source offers the release.
+    """
     items = {item.version: item for item in offered}
     with transaction.atomic():
+        seen = dict(Offer.objects.filter(source=source).exclude(checksum="").values_list("release_id", "checksum"))
         known = set(Release.objects.filter(id__in=list(items)).values_list("id", flat=True))
         new = [version for version in items if version not in known]
         Release.objects.bulk_create([Release(id=version) for version in new], ignore_conflicts=True)
@@ -62,7 +76,7 @@ def record_offers(source: str, offered: Iterable[Offered]) -> int:
                     release_id=item.version,
                     source=source,
                     location=item.location,
-                    checksum=item.checksum,
+                    checksum=seen.get(item.version, item.checksum),
                     published_at=item.published_at,
                 )
                 for item in items.values()
@@ -103,3 +117,31 @@ def record_fetched(version: str, source: str, sha256: str) -> None:
         release.fetched_at = timezone.now()
         release.save()
         changed("release", version)
+
+
+def how_to_fetch(version: str) -> HowToFetch:
+    """What is known of a release's executable, and who offers it. Raises NoReleaseMatches."""
+    release = Release.objects.filter(id=version).first()
+    if release is None:
+        raise NoReleaseMatches(f"No source has the release {version}; `pocketfleet releases` shows them.")
+    offers = {
+        offer.source: Offered(version, offer.location, offer.checksum, offer.published_at)
+        for offer in Offer.objects.filter(release_id=version)
+    }
+    return HowToFetch(version, release.sha256, release.source, offers)
+
+
+def fetched_releases() -> dict[str, str]:
+    """The sha256 of every release that was ever fetched, by version."""
+    return dict(Release.objects.exclude(sha256="").values_list("id", "sha256"))
+
+
+def releases_in_use() -> set[str]:
+    """The releases that instances run."""
+    query = Instance.objects.filter(deleted_at=None).exclude(release="")
+    return set(query.order_by().values_list("release", flat=True).distinct())
+
+
+def release_count() -> int:
+    """How many releases the catalogue holds."""
+    return Release.objects.count()

@@ -1,0 +1,66 @@
+"""How people get in: the operator of the first run, and links that sign somebody in once."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from pocketfleet.actions.records import audited
+from pocketfleet.actions.tokens import digest
+from pocketfleet.errors import LinkUnusable
+from pocketfleet.models import SignInLink, User
+
+OPERATOR = "operator"
+LINK_SECONDS = 3600
+#: Used and expired links are kept this long, so that they can still say what became of them.
+_REMEMBERED = timedelta(days=30)
+
+
+def make_operator() -> tuple[User, bool]:
+    """The operator, and whether this call made them: a superuser whose password nobody knows."""
+    with transaction.atomic():
+        user = User.objects.filter(username=OPERATOR).first()
+        if user is not None:
+            return user, False
+        user = User(username=OPERATOR, is_superuser=True, is_staff=True)
+        user.set_unusable_password()
+        user.save()
+        audited(None, "make_operator", str(user.pk))
+    return user, True
+
+
+def find_operator() -> User | None:
+    """The operator, where the first run has made them."""
+    return User.objects.filter(username=OPERATOR, is_superuser=True, is_active=True).first()
+
+
+def make_link(user: User, *, seconds: int = LINK_SECONDS, acting_user: User | None) -> str:
+    """The secret part of a new link that signs this user in once, within so many seconds."""
+    secret = secrets.token_urlsafe(32)
+    now = timezone.now()
+    with transaction.atomic():
+        SignInLink.objects.filter(expires_at__lt=now - _REMEMBERED).delete()
+        SignInLink.objects.create(user=user, digest=digest(secret), expires_at=now + timedelta(seconds=seconds))
+        audited(acting_user, "make_sign_in_link", str(user.pk))
+    return secret
+
+
+def use_link(secret: str) -> User:
+    """Whom the link signs in; it is burnt by that. Raises LinkUnusable with `why` = unknown, used or expired."""
+    now = timezone.now()
+    found = SignInLink.objects.filter(digest=digest(secret))
+    with transaction.atomic():
+        # one UPDATE decides between two that come at the same time
+        burnt = found.filter(used_at=None, expires_at__gt=now, user__is_active=True).update(used_at=now)
+        link = found.select_related("user").first()
+        if burnt and link is not None:
+            audited(link.user, "sign_in", str(link.user.pk), by="link")
+            return link.user
+    if link is None:
+        raise LinkUnusable("This sign-in link is not known here.", why="unknown")
+    if link.used_at is not None:
+        raise LinkUnusable("This sign-in link was used already; each works once.", why="used")
+    raise LinkUnusable("This sign-in link is too old.", why="expired")

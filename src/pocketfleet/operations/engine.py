@@ -1,0 +1,118 @@
+"""Carries operations out: claims them, runs their steps, and takes them up again after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pocketfleet.actions.operations import open_operations
+from pocketfleet.domain.states import OperationState
+from pocketfleet.models import Operation
+from pocketfleet.operations.database import Database
+from pocketfleet.operations.plan import Plan, PlanStep, Work
+from pocketfleet.operations.run import Run
+
+__all__ = ["Engine", "Plan", "PlanStep", "Work"]
+
+log = logging.getLogger(__name__)
+
+#: Operations that are carried out at the same time.
+AT_ONCE = 16
+#: Seconds before a step past the commit point, or the undoing of one, is tried again.
+AGAIN = (0.5, 2.0, 8.0)
+#: Seconds until the journal is read again after a reading failed.
+_READ_AGAIN = 2.0
+
+
+class Engine:
+    """Operations of different instances run side by side, those of one instance one after the other."""
+
+    def __init__(
+        self,
+        plans: Iterable[Plan],
+        tools: Any,
+        database: Database,
+        *,
+        at_once: int = AT_ONCE,
+        again: Sequence[float] = AGAIN,
+    ) -> None:
+        self._plans = {plan.kind: plan for plan in plans}
+        self._tools = tools
+        self._database = database
+        self._at_once = at_once
+        self._again = again
+        self._bell = asyncio.Event()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._busy: set[str] = set()
+        self._left_alone: set[str] = set()
+        self._dispatcher: asyncio.Task[None] | None = None
+
+    async def resume(self) -> None:
+        """Take up what was running when node ended, then what is pending; from now on `notice` finds more."""
+        await self._take_up()
+        self._dispatcher = asyncio.create_task(self._dispatch(), name="operations")
+
+    def notice(self) -> None:
+        """There may be pending operations."""
+        self._bell.set()
+
+    async def stop(self) -> None:
+        """Let go of everything; what is open is taken up at the next start."""
+        tasks = [*([self._dispatcher] if self._dispatcher else []), *self._running.values()]
+        self._dispatcher = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _dispatch(self) -> None:
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            try:
+                await self._take_up()
+            except Exception as error:
+                log.error("the journal cannot be read: %s; trying again", error)
+                await asyncio.sleep(_READ_AGAIN)
+                self._bell.set()
+
+    async def _take_up(self) -> None:
+        found = await self._database.call(open_operations)
+        for operation in sorted(found, key=lambda item: item.state != OperationState.RUNNING):
+            if len(self._running) >= self._at_once:
+                return
+            if self._is_free(operation):
+                self._begin(operation, self._plans[operation.kind])
+
+    def _is_free(self, operation: Operation) -> bool:
+        if operation.id in self._running or operation.id in self._left_alone:
+            return False
+        if operation.kind not in self._plans:
+            # A newer pocketfleet asked for it; it will know what to do with it.
+            log.warning("operation %s is of a kind unknown here: %s", operation.id, operation.kind)
+            self._left_alone.add(operation.id)
+            return False
+        return operation.instance_id is None or operation.instance_id not in self._busy
+
+    def _begin(self, operation: Operation, plan: Plan) -> None:
+        if operation.instance_id is not None:
+            self._busy.add(operation.instance_id)
+        task = asyncio.create_task(self._carry_out(operation, plan), name=f"{operation.kind} {operation.id}")
+        self._running[operation.id] = task
+
+    async def _carry_out(self, operation: Operation, plan: Plan) -> None:
+        fields = {"operation": operation.id, "instance": operation.instance_id or ""}
+        log.info("%s %s begins", operation.kind, operation.id, extra=fields)
+        try:
+            run = Run(operation, plan, self._tools, self._database, self._again)
+            state = await run.carry_out()
+            log.info("%s %s: %s", operation.kind, operation.id, state, extra=fields)
+        except Exception:
+            # Its journal cannot be followed: trying again and again would not help anybody.
+            self._left_alone.add(operation.id)
+            log.exception("%s %s is left alone until the next start", operation.kind, operation.id, extra=fields)
+        finally:
+            del self._running[operation.id]
+            self._busy.discard(operation.instance_id or "")
+            self._bell.set()

@@ -1,0 +1,35 @@
+"""What is written into the journal when a step fails."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from pocketfleet.errors import DiskTrouble, PocketfleetError, Unexpected
+
+_DISK = {
+    errno.ENOSPC: "The disk is full. Free some space and try again.",
+    errno.EDQUOT: "The disk quota is used up. Free some space and try again.",
+    errno.EROFS: "The disk is read-only. Mount it writable and try again.",
+    errno.EACCES: "pocketfleet may not write there. Give the folder to the user that runs it, and try again.",
+    errno.EPERM: "pocketfleet may not write there. Give the folder to the user that runs it, and try again.",
+    errno.EIO: "The disk reports errors. Check it before anything else.",
+}
+
+
+def problem_of(error: Exception, operation_id: str) -> dict[str, Any]:
+    """problem+json of whatever a step raised; what is not ours to explain is `unexpected`, its trace in our log."""
+    return as_ours(error, operation_id).as_problem()
+
+
+def as_ours(error: Exception, operation_id: str) -> PocketfleetError:
+    """The typed error that stands for what was raised."""
+    if isinstance(error, PocketfleetError):
+        return error
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f" ({error.filename})" if error.filename else ""
+        return DiskTrouble(_DISK[error.errno] + where)
+    return Unexpected(
+        f"{type(error).__name__} in operation {operation_id}; pocketfleet's own log says where. Please report it.",
+        operation=operation_id,
+    )

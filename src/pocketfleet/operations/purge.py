@@ -1,0 +1,38 @@
+"""What is due to go for good: quarantined files, and the journal of long ago. Node calls it from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from pocketfleet.actions.observations import due_for_purge, mark_purged
+from pocketfleet.actions.operations import prune_operations
+from pocketfleet.actions.records import prune_changes
+from pocketfleet.operations.files import purge_quarantine
+from pocketfleet.operations.tools import Tools
+
+log = logging.getLogger(__name__)
+
+
+async def purge_due(tools: Tools) -> list[str]:
+    """Remove the files of instances whose time in quarantine is over; answers their ids.
+
+    One that cannot be removed is left for the next call, with a warning.
+    """
+    purged = []
+    for instance_id in await tools.database.call(due_for_purge, tools.config.quarantine):
+        try:
+            await asyncio.to_thread(purge_quarantine, tools.config, instance_id)
+        except OSError as error:
+            log.warning("quarantine of %s cannot be removed: %s", instance_id, error, extra={"instance": instance_id})
+            continue
+        await tools.database.call(mark_purged, instance_id)
+        log.info("quarantine of %s removed", instance_id, extra={"instance": instance_id})
+        purged.append(instance_id)
+    return purged
+
+
+async def prune_records(tools: Tools) -> int:
+    """Delete what the journal and the Change rows keep of long ago; answers how many rows."""
+    operations = await tools.database.call(prune_operations)
+    return operations + await tools.database.call(prune_changes)
