@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,21 @@ class Server:
         self.process = None
         return code
 
+    def kill_all(self) -> None:
+        """SIGKILL to serve, edge, node and control at once, guests live on."""
+        assert self.process is not None
+        serve = psutil.Process(self.process.pid)
+        ours = [serve]
+        for name in MODULES:
+            with contextlib.suppress(LookupError):
+                process = psutil.Process(self.pid(name))
+                ours += [process, *(process.children() if name == "edge" else [])]
+        for process in ours:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(10)
+        self.process = None
+
     def clean(self) -> None:
         """End everything that is left of it, guests included, and remove its files."""
         with contextlib.suppress(Exception):
@@ -140,6 +156,39 @@ class Server:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
 
+    def revived(self, name: str, before: int, timeout: float = 30) -> None:
+        """Wait until `node`, `control` or `edge` runs as another process than `before` and answers."""
+
+        def answers() -> bool:
+            with contextlib.suppress(LookupError, psutil.Error, OSError, httpx.HTTPError):
+                if self.pid(name) == before:
+                    return False
+                if name == "node":
+                    with socket.socket(socket.AF_UNIX) as probe:
+                        probe.connect(str(self.home / "edge" / "gate.sock"))
+                    return True
+                return self.api.get("/server").status_code == 200
+            return False
+
+        until(answers, timeout, f"{name} to run again")
+
+    def kill_guest(self, instance_id: str) -> None:
+        """SIGKILL to the instance's PocketBase, as the kernel does when memory runs out."""
+        pids = self.guest_pids(instance_id)
+        assert pids, f"no PocketBase of {instance_id} runs\n{self.diagnosis()}"
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    def folder(self, instance_id: str) -> Path:
+        """The instance's own folder."""
+        return self.home / "instances" / instance_id
+
+    def put(self, instance_id: str, path: str, text: str) -> None:
+        """Write a file of the tenant's, such as `pb_hooks/main.pb.js`."""
+        target = self.folder(instance_id) / path
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(text)
+
     def guest_pids(self, instance_id: str) -> list[int]:
         """Pids of the running PocketBases of one instance."""
         mark = str(self.home / "instances" / instance_id)
@@ -172,22 +221,49 @@ class Server:
     @property
     def api(self) -> httpx.Client:
         """The REST API, through the edge, signed in as the operator."""
-        return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}/api/v1",
-            headers={"host": f"localhost:{self.port}", "authorization": f"Bearer {self.token}"},
-            timeout=60,
-        )
+        headers = {"authorization": f"Bearer {self.token}"}
+        return self._client(f"localhost:{self.port}", headers=headers, path="/api/v1")
 
     def client(self, label: str, **options: Any) -> httpx.Client:
         """A client of one instance, by name or id, through the edge."""
-        headers = {"host": f"{label}.localhost:{self.port}", **options.pop("headers", {})}
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=60, **options)
+        return self._client(f"{label}.localhost:{self.port}", **options)
 
-    def cli(self, *words: str, check: bool = True, given: str | None = None) -> subprocess.CompletedProcess[str]:
-        """The command line, as the operator on this machine."""
+    def _client(
+        self, host: str, *, headers: Mapping[str, str] | None = None, path: str = "", **options: Any
+    ) -> httpx.Client:
+        options = {"timeout": 60, "trust_env": False, "verify": False} | options
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}{path}", headers={"host": host, **(headers or {})}, **options
+        )
+
+    def raw(self, request: bytes, timeout: float = 10) -> bytes:
+        """What the edge answers to these very bytes until it closes or is silent for `timeout` seconds."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
+            connection.sendall(request)
+            answer = b""
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                while piece := connection.recv(65536):
+                    answer += piece
+        return answer
+
+    def log(self, reference: str, tail: int = 1000) -> list[dict[str, Any]]:
+        """The newest lines of an instance's log."""
+        answer = self.api.get(f"/instances/{reference}/logs", params={"tail": tail})
+        assert answer.status_code == 200, answer.text
+        lines: list[dict[str, Any]] = answer.json()["items"]
+        return lines
+
+    def cli(
+        self,
+        *words: str,
+        check: bool = True,
+        given: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """The command line, as the operator on this machine; with another `environment`, as somebody else."""
         done = subprocess.run(
             [sys.executable, "-m", "pocketfleet", *words],
-            env=self.environment,
+            env=self.environment if environment is None else dict(environment),
             capture_output=True,
             text=True,
             input=given,
