@@ -1,0 +1,100 @@
+"""Memory: of an awake instance and what it adds to us, beside bare PocketBase; of an open event stream at the edge."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+from tests.server import Server, running
+
+from bench.bare import outside
+from bench.client import get
+from bench.figures import Figure
+from bench.processes import parts, pss, rss
+from bench.warm import listens_at
+
+AWAKE = 20
+STREAMS = 500
+#: Open before anything is weighed, so that what HAProxy and PocketBase take once is not counted per stream.
+STREAMS_BEFORE = 50
+#: Seconds in which what was just started takes its memory.
+SETTLE = 2.0
+
+
+def measure() -> list[Figure]:
+    """All figures of memory."""
+    with running(counted=False, idle_timeout=3600) as server:
+        return [*_per_awake(server), *_per_stream(server)]
+
+
+def _per_awake(server: Server) -> list[Figure]:
+    names = [f"memory{number}" for number in range(AWAKE)]
+    ids = [str(server.create(name)["id"]) for name in names]
+    with outside(server) as place:
+        bares = [place.like(name) for name in names]
+        made_of = parts(server)
+        before = {name: pss(pids) for name, pids in made_of.items()}
+        for name in names:
+            assert get(("127.0.0.1", server.port), f"{name}.localhost:{server.port}") == 200
+        time.sleep(SETTLE)
+        guests = pss(pid for instance in ids for pid in server.guest_pids(instance)) / AWAKE
+        growth = {name: 1000 * (pss(pids) - before[name]) / AWAKE for name, pids in made_of.items()}
+        for name in names:
+            server.api.post(f"/instances/{name}/sleep")
+        for instance, name in zip(ids, names, strict=True):
+            server.reaches(name, "asleep")
+            assert not server.guest_pids(instance)
+        for bare in bares:
+            bare.wake()
+        time.sleep(SETTLE)
+        alone = pss(bare.pid for bare in bares) / AWAKE
+    against = f"bare PocketBase, {AWAKE} awake"
+    return [
+        Figure("memory", f"per awake instance, {AWAKE} awake: PocketBase (PSS)", "MB", guests, alone, against),
+        *(Figure("memory", f"… growth of {name} (PSS)", "kB", value) for name, value in growth.items()),
+    ]
+
+
+def _per_stream(server: Server) -> list[Figure]:
+    instance = str(server.create("streams")["id"])
+    host = f"streams.localhost:{server.port}"
+    edge = ("127.0.0.1", server.port)
+    assert get(edge, host) == 200
+    guest, workers = server.guest_pids(instance), parts(server)["edge"]
+    with streams(edge, host, STREAMS_BEFORE):
+        before = rss(workers), rss(guest)
+        with streams(edge, host, STREAMS):
+            ours, behind = _grown(workers, before[0]), _grown(guest, before[1])
+    detail = {"PocketBase behind the edge, kB per stream": behind}
+    with streams(listens_at(server, instance), host, STREAMS_BEFORE):
+        before_direct = rss(guest)
+        with streams(listens_at(server, instance), host, STREAMS):
+            direct = _grown(guest, before_direct)
+    name = f"per open event stream, {STREAMS} open: HAProxy (RSS)"
+    return [Figure("memory", name, "kB", ours, direct, "PocketBase itself, for a direct one", detail=detail)]
+
+
+def _grown(pids: list[int], before: float) -> float:
+    """kB per stream."""
+    time.sleep(SETTLE)
+    return 1000 * (rss(pids) - before) / STREAMS
+
+
+@contextlib.contextmanager
+def streams(address: tuple[str, int], host: str, count: int) -> Iterator[None]:
+    """So many event streams of PocketBase's realtime API, each open and greeted."""
+    message = f"GET /api/realtime HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(count)]
+        for connection in opened:
+            connection.sendall(message)
+        for connection in opened:
+            received = b""
+            while b"PB_CONNECT" not in received:
+                piece = connection.recv(65536)
+                if not piece:
+                    raise RuntimeError(f"a stream ended: {received[:200]!r}")
+                received += piece
+        yield
