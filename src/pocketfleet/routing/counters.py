@@ -1,0 +1,73 @@
+"""What the edge counts per instance: connections open now, and requests, over all of HAProxy's workers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pocketfleet.config import Config
+from pocketfleet.errors import NotAnswering
+from pocketfleet.routing import rendering
+from pocketfleet.routing.master import EdgeAway, EdgeGone, Master
+
+_ENTRY = re.compile(r"key=(\S+) .*?conn_cur=(\d+) http_req_cnt=(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One instance's."""
+
+    #: requests open now in all workers, those parked at the gate and event streams included
+    connections: int
+    #: grows with every request; since this reader began
+    requests: int
+
+
+class Counters:
+    """Reads HAProxy's table; an instance without a request for 15 minutes is not in it."""
+
+    def __init__(self, config: Config) -> None:
+        self._master = Master(config.master_socket)
+        #: by worker and instance id: the requests that its table said last
+        self._last: dict[tuple[int, str], int] = {}
+        #: by instance id: the requests seen so far
+        self._requests: dict[str, int] = {}
+
+    async def read(self) -> dict[str, Traffic]:
+        """By instance id; nothing while there is no HAProxy. Raises NotAnswering if there is one and it is silent."""
+        try:
+            tables = await self._tables()
+        except EdgeGone:
+            tables = {}
+        except EdgeAway as error:
+            raise NotAnswering(f"HAProxy does not say what it carries: {error}.") from error
+        open_now = self._count(tables)
+        return {key: Traffic(count, self._requests[key]) for key, count in open_now.items()}
+
+    async def _tables(self) -> dict[int, str]:
+        """Each live worker's table. A worker that ended while it was asked has nothing open."""
+        command = f"show table {rendering.TABLE}"
+        newest, workers = await self._master.tell_newest([command])
+        tables = {workers.newest or 0: newest}
+        for worker in workers.older:
+            tables[worker] = await self._master.tell(worker, [command])
+        return tables
+
+    def _count(self, tables: Mapping[int, str]) -> Counter[str]:
+        """Open requests by id. On the way, each change of any worker's count is added to what was seen so far.
+
+        Counts go over to a new worker some time after a reload: seen twice, they look like requests for once, which
+        keeps an instance awake a little longer and never puts one to sleep that is in use.
+        """
+        open_now: Counter[str] = Counter()
+        last: dict[tuple[int, str], int] = {}
+        for worker, table in tables.items():
+            for key, connections, requests in _ENTRY.findall(table):
+                open_now[key] += int(connections)
+                last[worker, key] = int(requests)
+                change = abs(int(requests) - self._last.get((worker, key), 0))
+                self._requests[key] = self._requests.get(key, 0) + change
+        self._last = last
+        return open_now

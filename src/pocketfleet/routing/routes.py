@@ -1,0 +1,181 @@
+"""The edge's routes: hosts to instances, awake instances to addresses; files first, then every live worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+
+from pocketfleet.config import Config
+from pocketfleet.routing import rendering
+from pocketfleet.routing.maps import MapFile, check_word, lines
+from pocketfleet.routing.master import LONGEST_COMMAND, EdgeAway, Master
+
+_log = logging.getLogger(__name__)
+_ENTRY = re.compile(r"^0x[0-9a-f]+ (\S+) (\S*)$", re.MULTILINE)
+#: What HAProxy says where nothing is wrong: deleting what is not there.
+_FINE = "Key not found."
+
+
+class Routes:
+    """HAProxy's two maps. No verb raises when HAProxy is away: it reads the files when it comes back.
+
+    One object per home writes them. A new worker reads the files, and each verb writes its file before it asks
+    which workers there are, so that none is missed.
+    """
+
+    def __init__(self, config: Config) -> None:
+        master = Master(config.master_socket)
+        self._hosts = _Map(rendering.HOSTS, config, master)
+        self._upstreams = _Map(rendering.UPSTREAMS, config, master)
+
+    async def replace_hosts(self, hosts: Mapping[str, str]) -> None:
+        """Let exactly these hosts be known: host -> instance id."""
+        await self._hosts.replace(hosts)
+
+    async def change_hosts(self, add: Mapping[str, str], remove: Iterable[str] = ()) -> None:
+        """Take hosts away and add others; a host in both is changed."""
+        await self._hosts.change(add, remove)
+
+    async def publish(self, instance_id: str, address: str) -> None:
+        """The instance is reached at this address, `127.x.y.z:port`, from now on."""
+        await self._upstreams.change({instance_id: address}, ())
+
+    async def withdraw(self, instance_id: str) -> None:
+        """Requests for this instance go to the gate from now on."""
+        await self._upstreams.change({}, (instance_id,))
+
+    async def replace_upstreams(self, upstreams: Mapping[str, str]) -> None:
+        """Let exactly these instances be awake: id -> address."""
+        await self._upstreams.replace(upstreams)
+
+    async def check(self) -> int:
+        """Compare the files and every live worker with what should be, repair, and count what was wrong.
+
+        Reads everything: milliseconds per 1,000 hosts. For the start, a restart of HAProxy, and now and then.
+        """
+        return await self._hosts.check() + await self._upstreams.check()
+
+
+class _Map:
+    """One map: what should be in it, its file, and what the workers hold."""
+
+    def __init__(self, name: str, config: Config, master: Master) -> None:
+        self._name = name
+        self._file = MapFile(config.edge / name)
+        self._master = master
+        self._wanted = self._file.read()
+        #: Two changes of one map never overtake each other.
+        self._turn = asyncio.Lock()
+
+    async def replace(self, entries: Mapping[str, str]) -> None:
+        _check_words(entries)
+        async with self._turn:
+            self._wanted = dict(entries)
+            self._repair_file()
+            await self._repair_workers()
+
+    async def change(self, add: Mapping[str, str], remove: Iterable[str]) -> None:
+        _check_words(add)
+        async with self._turn:
+            gone = [check_word(key) for key in remove if key not in add]
+            changed = {key: value for key, value in add.items() if self._wanted.get(key) != value}
+            new_only = not self._wanted.keys() & (changed.keys() | set(gone))
+            for key in gone:
+                self._wanted.pop(key, None)
+            self._wanted.update(changed)
+            if new_only and changed:
+                self._file.append(changed)
+            elif not new_only:
+                self._file.write(self._wanted)
+            await self._tell_all([*self._deletions([*gone, *add]), *self._additions(add)])
+
+    async def check(self) -> int:
+        async with self._turn:
+            return self._repair_file() + await self._repair_workers()
+
+    def _repair_file(self) -> int:
+        wrong = _difference(self._file.read(), self._wanted)
+        if wrong:
+            self._file.write(self._wanted)
+        return len(wrong)
+
+    async def _repair_workers(self) -> int:
+        """Count and repair in each live worker; one that is gone in the meantime needs no repair."""
+        wrong = 0
+        with contextlib.suppress(EdgeAway):
+            for worker in (await self._master.workers()).prefixes:
+                with contextlib.suppress(EdgeAway):
+                    wrong += await self._repair_worker(worker)
+        return wrong
+
+    async def _repair_worker(self, worker: str) -> int:
+        there = dict(_ENTRY.findall(await self._master.ask(f"{worker} show map {self._name}")))
+        wrong = _difference(there, self._wanted)
+        surplus = self._deletions(key for key in wrong if key in there)
+        missing = {key: self._wanted[key] for key in wrong if key in self._wanted}
+        for command in _batches([f"{worker} {command}" for command in surplus], "; "):
+            await self._master.ask(command)
+        for payload in _batches(lines(missing).splitlines(), "\n"):
+            await self._master.ask(f"{worker} add map {self._name} <<\n{payload}\n")
+        return len(wrong)
+
+    async def _tell_all(self, commands: Sequence[str]) -> None:
+        """The newest worker and all older ones. Deleting before adding, since HAProxy would keep both."""
+        if not commands:
+            return
+        try:
+            async for answer in self._answers(commands):
+                if unexpected := answer.replace(_FINE, "").strip():
+                    _log.warning("HAProxy said of a change of %s: %s", self._name, unexpected)
+        except EdgeAway as error:
+            _log.info("HAProxy is away, it will read %s when it is back: %s", self._name, error)
+
+    async def _answers(self, commands: Sequence[str]) -> AsyncIterator[str]:
+        for batch in _grouped(commands):
+            answer, workers = await self._master.tell_newest(batch)
+            yield answer
+            for worker in workers.older:
+                with contextlib.suppress(EdgeAway):
+                    await self._master.tell(worker, batch)
+
+    def _deletions(self, keys: Iterable[str]) -> list[str]:
+        return [f"del map {self._name} {key}" for key in keys]
+
+    def _additions(self, entries: Mapping[str, str]) -> list[str]:
+        return [f"add map {self._name} {key} {value}" for key, value in entries.items()]
+
+
+def _difference(there: Mapping[str, str], wanted: Mapping[str, str]) -> set[str]:
+    """The keys that are missing, too many, or have another value."""
+    if there == wanted:
+        return set()
+    return {key for key, _ in there.items() ^ wanted.items()}
+
+
+def _check_words(entries: Mapping[str, str]) -> None:
+    for key, value in entries.items():
+        check_word(key)
+        check_word(value)
+
+
+def _batches(items: Sequence[str], separator: str) -> Iterator[str]:
+    """The items joined, as few as possible of them at once within what HAProxy reads at once."""
+    for group in _grouped(items):
+        yield separator.join(group)
+
+
+def _grouped(items: Sequence[str]) -> Iterator[list[str]]:
+    group: list[str] = []
+    size = 0
+    for item in items:
+        if group and size + len(item) > LONGEST_COMMAND:
+            yield group
+            group, size = [], 0
+        group.append(item)
+        # Room for a worker's name and the separator.
+        size += len(item) + 20
+    if group:
+        yield group
