@@ -8,6 +8,9 @@ BACKOFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
 #: A PocketBase that lived this many seconds before it died did start: its failures are counted anew.
 STEADY_SECONDS = 60.0
 
+#: Early deaths in a row after which it is still woken at once: being killed by hand is no crash loop.
+DEATHS_AT_ONCE = 3
+
 IDLE_TIMEOUT_MIN = 1
 IDLE_TIMEOUT_MAX = 30 * 24 * 3600
 

@@ -1,0 +1,373 @@
+"""The life of one instance's PocketBase: one start however many ask, an orderly end, and its death noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pocketfleet.domain.states import Process
+from pocketfleet.errors import PocketfleetError, StartFailed
+from pocketfleet.logs import PLATFORM
+from pocketfleet.runtime import preflight, probe, request_log
+from pocketfleet.runtime.failures import Failures
+from pocketfleet.runtime.lock import Lock, lock_path, take_lock
+from pocketfleet.runtime.reasons import why_it_ended
+from pocketfleet.runtime.runner import Running
+from pocketfleet.runtime.surroundings import Place, SeenProcess, Surroundings
+
+#: Seconds between two looks at what is still in flight while an instance is about to sleep.
+_DRAIN_PAUSE = 0.02
+#: Seconds that what a dead guest left behind gets to let go of the lock by itself.
+_LEFTOVER_PATIENCE = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Departure:
+    """A sleep under way. Until SIGTERM has gone out it can be given up; `wanted` says that a request came."""
+
+    wanted: bool = False
+    task: asyncio.Task[bool] | None = None
+
+
+class Keeper:
+    """Keeps one instance. Whoever starts it, ends it or works on its files has its turn, one after the other."""
+
+    def __init__(self, instance_id: str, around: Surroundings) -> None:
+        self._id = instance_id
+        self._around = around
+        self._runner = around.runner
+        self._config = around.config
+        self._turn = asyncio.Lock()
+        self._failures = Failures()
+        self._running: Running | None = None
+        self._waking: asyncio.Task[str] | None = None
+        self._checking: asyncio.Task[bool] | None = None
+        self._publishing: asyncio.Task[None] | None = None
+        self._burying: asyncio.Task[None] | None = None
+        self._departure: _Departure | None = None
+        #: those who work on its files or wait for it; no start begins before they are done
+        self._rests = 0
+        self._rested = asyncio.Event()
+
+    @property
+    def address(self) -> str | None:
+        """Where it answers, None while it does not."""
+        return self._running.address if self._running else None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is, or may be at any moment, a process to end."""
+        return self._running is not None or self._waking is not None
+
+    def forgive(self) -> None:
+        """Let the next request try, whatever happened before."""
+        self._failures.forgive()
+
+    async def ensure(self, cause: str, *, suspect: bool) -> str:
+        """See Supervisor.ensure."""
+        while True:
+            running = self._running
+            if self._departure is not None:
+                self._departure.wanted = True
+                await _settled(self._departure.task)
+            elif running is None and self._rests:
+                await self._rested.wait()
+            elif running is None:
+                return await asyncio.shield(self._wake(cause))
+            elif not suspect or await self._still_answers(running):
+                return running.address
+
+    async def sleep(self, cause: str, *, drain: float | None, quiet_only: bool) -> bool:
+        """See Supervisor.sleep."""
+        while self._departure or self._waking:
+            if quiet_only:
+                return False
+            await _settled(self._departure.task if self._departure else self._waking)
+        if self._running is None:
+            await _settled(self._burying)
+            return True
+        departure = _Departure()
+        departure.task = _begin(self._leave(departure, self._running, cause, drain, quiet_only=quiet_only))
+        self._departure = departure
+        return await asyncio.shield(departure.task)
+
+    @asynccontextmanager
+    async def at_rest(self, cause: str) -> AsyncIterator[Lock]:
+        """See Supervisor.at_rest."""
+        self._rests += 1
+        self._rested.clear()
+        try:
+            await self.sleep(cause, drain=self._config.stop_timeout, quiet_only=False)
+            async with self._turn:
+                with await self._take_lock(self._config.stop_timeout) as lock:
+                    yield lock
+                    if not (self._config.instances / self._id).exists():
+                        lock.remove()
+        finally:
+            self._rests -= 1
+            if not self._rests:
+                self._rested.set()
+
+    async def adopt(self) -> bool:
+        """Take on what a former node started; whether there was something. It is not published by this."""
+        running = await self._runner.adopt(self._id)
+        if running is None:
+            self._around.log(self._id).finish()
+            return False
+        self._is_up(running)
+        self._note("adopted by a new node")
+        _log.info("adopted pid=%d", running.pid, extra={"instance": self._id})
+        return True
+
+    # Waking
+
+    def _wake(self, cause: str) -> asyncio.Task[str]:
+        if self._waking is None:
+            self._waking = _begin(self._bring_up(cause))
+            self._waking.add_done_callback(self._woken)
+        return self._waking
+
+    def _woken(self, _: object) -> None:
+        self._waking = None
+
+    async def _bring_up(self, cause: str) -> str:
+        """1 our turn, 2 a place among those that start, 3 start and wait for an answer, 4 publish."""
+        began, asked = time.monotonic(), datetime.now(UTC)
+        async with self._turn:
+            self._failures.check()
+            _log.info("waking: %s", cause, extra={"instance": self._id})
+            self._say(Process.WAKING)
+            try:
+                async with Place(self._around.places):
+                    running = await self._start()
+            except Exception as error:
+                self._note(f"woken by {cause}", asked)
+                raise self._start_failed(error) from error
+            self._is_up(running)
+            self._publishing = _begin(self._publish(running))
+        milliseconds = (time.monotonic() - began) * 1000
+        self._note(f"woken by {cause}", asked)
+        self._note(f"awake after {milliseconds:.0f} ms, PocketBase {running.release}")
+        _log.info("awake pid=%d ms=%.0f", running.pid, milliseconds, extra={"instance": self._id})
+        return running.address
+
+    async def _start(self) -> Running:
+        guest = self._around.guest_of(self._id)
+        self._around.log(self._id).finish()
+        with await self._take_lock(self._config.stop_timeout) as lock:
+            running = await self._runner.start(guest, lock)
+        trouble = await self._trouble_until_it_answers(running, probe.FIRST_PAUSE)
+        if trouble is None:
+            return running
+        await self._bury(running)
+        raise StartFailed(trouble, 0)
+
+    def _start_failed(self, error: Exception) -> StartFailed:
+        if not isinstance(error, PocketfleetError | OSError):
+            _log.error("start failed for a reason of our own", exc_info=error, extra={"instance": self._id})
+        if isinstance(error, OSError):
+            error = preflight.disk_trouble(error, self._config.home)
+        reason = error.detail if isinstance(error, PocketfleetError) else f"{type(error).__name__}: {error}"
+        seconds = self._failures.start_failed(reason)
+        self._note(f"did not start: {reason}")
+        self._note(f"next try at a request in {seconds:.0f} s or later")
+        self._say(Process.FAILING)
+        _log.warning("start failed: %s", reason, extra={"instance": self._id})
+        return StartFailed(reason, seconds)
+
+    def _is_up(self, running: Running) -> None:
+        self._running = running
+        self._around.log(self._id).watch()
+        self._say(Process.AWAKE)
+        self._runner.ended(running).add_done_callback(lambda _: self._has_ended(running))
+
+    async def _publish(self, running: Running) -> None:
+        try:
+            await self._around.routes.publish(self._id, running.address)
+        except (PocketfleetError, OSError) as error:
+            # requests go on asking the gate until the routes are next compared with what should be
+            _log.warning("route not published: %s", error, extra={"instance": self._id})
+
+    # Is it still there?
+
+    async def _still_answers(self, running: Running) -> bool:
+        """For one that refused a connection: PocketBase re-executes itself at times, so a living pid means wait."""
+        if self._checking is None:
+            self._checking = _begin(self._check(running))
+            self._checking.add_done_callback(self._checked)
+        return await asyncio.shield(self._checking)
+
+    def _checked(self, _: object) -> None:
+        self._checking = None
+
+    async def _check(self, running: Running) -> bool:
+        trouble = await self._trouble_until_it_answers(running, 0)
+        if trouble is None:
+            return True
+        self._note(trouble)
+        self._has_ended(running)
+        return False
+
+    async def _trouble_until_it_answers(self, running: Running, first_pause: float) -> str | None:
+        """None once it accepts connections; else, when it is dead, why. One that never accepts is ended."""
+        ended = self._runner.ended(running)
+        began = time.monotonic()
+        await asyncio.sleep(first_pause)
+        while not ended.done():
+            waited = time.monotonic() - began
+            if probe.accepts(running.address):
+                return None
+            if waited > self._config.start_timeout:
+                said = self._around.log(self._id).last_output()[-500:]
+                await self._end(running)
+                return f"PocketBase did not accept connections within {waited:.0f} s and was ended. It said: {said}"
+            await asyncio.sleep(probe.pause(waited))
+        return why_it_ended(ended.result(), self._around.log(self._id).last_output(), answered=False)
+
+    # Its end
+
+    def _has_ended(self, running: Running) -> None:
+        if self._running is running and self._departure is None:
+            self._running = None
+            self._burying = _begin(self._died(running))
+
+    async def _died(self, running: Running) -> None:
+        """Nobody asked for this end: 1 route away, 2 what it left behind, 3 the reason, for its owner."""
+        async with self._turn:
+            await self._withdraw()
+            code = self._runner.ended(running).result()
+            reason = why_it_ended(code, self._around.log(self._id).last_output(), answered=True)
+            await self._bury(running)
+            lived = (datetime.now(UTC) - running.since).total_seconds()
+            wait = self._failures.died(reason, lived)
+            self._note(f"died: {reason}" + (f"\nnext try at a request in {wait:.0f} s or later" if wait else ""))
+            self._say(Process.FAILING if wait else Process.ASLEEP)
+            _log.warning("died pid=%d: %s", running.pid, reason, extra={"instance": self._id})
+
+    async def _leave(
+        self, departure: _Departure, running: Running, cause: str, drain: float | None, *, quiet_only: bool
+    ) -> bool:
+        """1 route away, 2 nothing in flight, 3 SIGTERM (from here on there is no way back), 4 files at rest."""
+        _log.info("going to sleep: %s", cause, extra={"instance": self._id})
+        try:
+            withdrawn = await self._withdraw()
+            quiet = await self._is_drained(departure, running, drain, quiet_only=quiet_only)
+            if quiet_only and not (withdrawn and quiet):
+                await self._publish(running)
+                _log.info("stays awake: requests came", extra={"instance": self._id})
+                return False
+            async with self._turn:
+                await self._stop(running, cause)
+            return True
+        finally:
+            self._departure = None
+            if self._running is running and self._runner.ended(running).done():
+                self._has_ended(running)
+
+    async def _is_drained(
+        self, departure: _Departure, running: Running, drain: float | None, *, quiet_only: bool
+    ) -> bool:
+        """Whether nothing is in flight any more. False when time is up, or when requests came and that counts."""
+        give_up = time.monotonic() + _patience(drain, self._config.stop_timeout, quiet_only=quiet_only)
+        least = math.inf
+        while not self._runner.ended(running).done():
+            in_flight = await self._in_flight()
+            if quiet_only and (departure.wanted or self._around.parked(self._id) > 0 or in_flight > least):
+                return False
+            if in_flight <= 0:
+                return True
+            if time.monotonic() >= give_up:
+                return False
+            least = min(least, in_flight)
+            await asyncio.sleep(_DRAIN_PAUSE)
+        return True
+
+    async def _in_flight(self) -> float:
+        try:
+            return await self._around.connections(self._id) - self._around.parked(self._id)
+        except (PocketfleetError, OSError) as error:
+            _log.warning("connections not known: %s", error, extra={"instance": self._id})
+            return math.inf
+
+    async def _stop(self, running: Running, cause: str) -> None:
+        killed = await self._end(running)
+        self._running = None
+        await self._bury(running, put_in_order=True)
+        self._failures.forgive()
+        self._note(f"slept: {cause}" + (f" (killed after {self._config.stop_timeout:g} s)" if killed else ""))
+        self._say(Process.ASLEEP)
+        _log.info("asleep: %s", cause, extra={"instance": self._id})
+
+    async def _end(self, running: Running) -> bool:
+        """SIGTERM, and SIGKILL after the grace; whether that was needed."""
+        ended = self._runner.ended(running)
+        self._runner.signal(running, signal.SIGTERM)
+        await asyncio.wait({ended}, timeout=self._config.stop_timeout)
+        if ended.done():
+            return False
+        self._runner.signal(running, signal.SIGKILL)
+        await asyncio.wait({ended})
+        return True
+
+    async def _bury(self, running: Running, *, put_in_order: bool = False) -> None:
+        """It is dead: take its last output over, end what it left behind, put its files in order."""
+        self._around.log(self._id).finish()
+        try:
+            with await self._take_lock(_LEFTOVER_PATIENCE):
+                if put_in_order:
+                    await asyncio.to_thread(request_log.put_in_order, self._config.instances / self._id)
+        except PocketfleetError as error:
+            _log.warning("files not put in order: %s", error.detail, extra={"instance": self._id})
+        self._runner.forget(running)
+
+    # Small things
+
+    async def _take_lock(self, patience: float) -> Lock:
+        return await take_lock(lock_path(self._config.run, self._id), patience)
+
+    async def _withdraw(self) -> bool:
+        """Whether the edge is known to have no route any more."""
+        await _settled(self._publishing)
+        try:
+            await self._around.routes.withdraw(self._id)
+        except (PocketfleetError, OSError) as error:
+            _log.warning("route not withdrawn: %s", error, extra={"instance": self._id})
+            return False
+        return True
+
+    def _note(self, text: str, at: datetime | None = None) -> None:
+        self._around.log(self._id).append(PLATFORM, text, at)
+
+    def _say(self, process: Process) -> None:
+        failures = self._failures
+        since = self._running.since if self._running else None
+        self._around.seen(SeenProcess(self._id, process, failures.reason, failures.retry_at, since))
+
+
+def _patience(drain: float | None, default: float, *, quiet_only: bool) -> float:
+    if drain is not None:
+        return drain
+    return math.inf if quiet_only else default
+
+
+def _begin(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """A task whose error somebody may or may not wait for."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
+
+
+async def _settled(task: asyncio.Task[Any] | None) -> None:
+    """Wait for its end, whatever it is; being cancelled here leaves it alone."""
+    if task is not None:
+        await asyncio.wait({task})

@@ -1,0 +1,102 @@
+"""Keeps every instance's PocketBase: starts it when asked for, notices its death, ends it, adopts it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from pocketfleet.config import Config
+from pocketfleet.errors import Unavailable
+from pocketfleet.runtime.guest import Guest
+from pocketfleet.runtime.keeper import Keeper
+from pocketfleet.runtime.lock import Lock
+from pocketfleet.runtime.output import GuestLog
+from pocketfleet.runtime.runner import Runner
+from pocketfleet.runtime.surroundings import RoutePort, SeenProcess, Surroundings
+
+__all__ = ["RoutePort", "SeenProcess", "Supervisor"]
+
+#: Seconds that requests get to end when everything stops, and how many instances stop at the same time.
+_LAST_DRAIN = 2.0
+_STOPS_AT_ONCE = 16
+
+
+class Supervisor:
+    """One keeper per instance that was ever asked for; those that never were cost nothing."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        guest_of: Callable[[str], Guest],
+        routes: RoutePort,
+        parked: Callable[[str], int],
+        connections: Callable[[str], Awaitable[int]],
+        seen: Callable[[SeenProcess], None],
+        log: Callable[[str], GuestLog],
+        config: Config,
+    ) -> None:
+        places = asyncio.Semaphore(config.starts_limit)
+        self._runner = runner
+        self._around = Surroundings(runner, guest_of, routes, parked, connections, seen, log, config, places)
+        self._keepers: dict[str, Keeper] = {}
+        self._stopping = False
+
+    async def ensure(self, instance_id: str, *, cause: str, suspect: bool = False) -> str:
+        """`127.x.y.z:port` where it accepts connections; starts it if need be, once however many ask.
+
+        The start goes on when the caller goes away. `suspect`: the caller was refused a connection there, so the
+        address is tried before it is trusted; while the process lives it is waited for, never doubled.
+        `cause` is for the instance's log. Raises StartFailed(reason, retry_after), Unavailable while all stops.
+        """
+        if self._stopping:
+            raise Unavailable("This server is stopping; try again in a moment.")
+        return await self._keeper(instance_id).ensure(cause, suspect=suspect)
+
+    async def sleep(self, instance_id: str, *, cause: str, drain: float | None, quiet_only: bool) -> bool:
+        """Put it to sleep; whether it sleeps. 1 route away, 2 drain, 3 SIGTERM, SIGKILL after the grace, 4 at rest.
+
+        `drain`: seconds that what is in flight gets to end; None for as long as it takes where `quiet_only`, else for
+        `stop_timeout`. `quiet_only`: give up, and publish the route again, if requests came or time is up.
+        Past SIGTERM a request waits for the end and starts it anew. It goes on when the caller goes away.
+        """
+        return await self._keeper(instance_id).sleep(cause, drain=drain, quiet_only=quiet_only)
+
+    def at_rest(self, instance_id: str, *, cause: str = "work on its files") -> AbstractAsyncContextManager[Lock]:
+        """`async with`: it sleeps (was put to sleep), its lock is held and given, starts wait until it is left.
+
+        If the instance's folder is gone by the end, so is the lock. Raises InstanceInUse.
+        """
+        return self._keeper(instance_id).at_rest(cause)
+
+    async def adopt(self) -> list[str]:
+        """Take on all guests that a former node started; their ids. The caller publishes their routes."""
+        ids = self._runner.recorded()
+        adopted = await asyncio.gather(*(self._keeper(instance_id).adopt() for instance_id in ids))
+        return [instance_id for instance_id, taken in zip(ids, adopted, strict=True) if taken]
+
+    def forgive(self, instance_id: str) -> None:
+        """Forget failures: something changed, so the next request tries."""
+        if instance_id in self._keepers:
+            self._keepers[instance_id].forgive()
+
+    def awake(self) -> dict[str, str]:
+        """Instances that answer, and where."""
+        return {key: keeper.address for key, keeper in self._keepers.items() if keeper.address is not None}
+
+    async def stop_all(self) -> None:
+        """Put all to sleep, in order, several at a time; from here on nothing is woken."""
+        self._stopping = True
+        places = asyncio.Semaphore(_STOPS_AT_ONCE)
+
+        async def stop(keeper: Keeper) -> None:
+            async with places:
+                await keeper.sleep("pocketfleet stops", drain=_LAST_DRAIN, quiet_only=False)
+
+        await asyncio.gather(*(stop(keeper) for keeper in self._keepers.values() if keeper.is_up))
+
+    def _keeper(self, instance_id: str) -> Keeper:
+        if instance_id not in self._keepers:
+            self._keepers[instance_id] = Keeper(instance_id, self._around)
+        return self._keepers[instance_id]

@@ -1,0 +1,1 @@
+"""Real PocketBases, started, killed and adopted by the runtime."""

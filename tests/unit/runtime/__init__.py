@@ -1,0 +1,1 @@
+"""Parts of the runtime without a PocketBase."""
