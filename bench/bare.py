@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import free_port
+from tests.ports import free_port
 from tests.server import Server
 
 from bench.client import first_ok

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port as free_port
 
 # Django's settings read the configuration once, when they are first imported: give that a home nobody uses.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pocketfleet.web.settings")
@@ -20,14 +21,6 @@ os.environ["POCKETFLEET_HOME"] = _SETTINGS_HOME
 def pytest_unconfigure() -> None:
     """Remove what the run made outside pytest's own folders."""
     shutil.rmtree(_SETTINGS_HOME, ignore_errors=True)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that the system just gave."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.conftest import free_port
 from tests.pocketbases import NEWEST, executable
+from tests.ports import free_port
 
 MODULES = {"node": "pocketfleet.node", "control": "pocketfleet.control", "edge": "haproxy"}
 EMAIL = "owner@example.org"
