@@ -42,7 +42,7 @@ class Node:
         from pocketfleet.runtime.idle import IdleSweeper
         from pocketfleet.runtime.output import LogKeeper
         from pocketfleet.runtime.process_runner import ProcessRunner
-        from pocketfleet.runtime.sources import sources_of
+        from pocketfleet.runtime.sources import configured_sources
         from pocketfleet.runtime.store import ReleaseStore
         from pocketfleet.runtime.supervisor import Supervisor
 
@@ -50,7 +50,7 @@ class Node:
         self.database = Database()
         self.routes = Routes(config)
         self.counters = Counters(config)
-        self.store = ReleaseStore(config, sources_of(config))
+        self.store = ReleaseStore(config, configured_sources(config))
         self.fleet = Fleet(config, self.database, self.routes, self.store)
         self.seen = SeenWriter(self.database)
         self.logs = LogKeeper(config)
@@ -59,13 +59,17 @@ class Node:
             guest_of=self.fleet.guest,
             routes=self.routes,
             parked=lambda instance_id: self.gate.parked(instance_id),
-            connections=self.counters.connections,
+            connections=self._connections,
             seen=self.seen.put,
             log=self.logs.of,
             config=config,
         )
-        self.gate = Gate(config.gate_socket, Resolver(self.fleet, self.supervisor).resolve)
-        self.tools = Tools(config, self.database, self.supervisor, self.store, self.fleet, self.routes)
+        self.gate = Gate(
+            config.gate_socket, Resolver(self.fleet, self.supervisor).resolve, wake_timeout=config.wake_timeout
+        )
+        self.tools = Tools(
+            config=config, database=self.database, supervisor=self.supervisor, store=self.store, fleet=self.fleet
+        )
         self.engine = Engine(PLANS, self.tools, self.database)
         self.reconciler = Reconciler(self.fleet, self.supervisor, self.gate, self.database)
         self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
@@ -73,6 +77,7 @@ class Node:
     async def run(self, stopping: asyncio.Event) -> None:
         """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 the gate; then follow the changes."""
         last = await self.database.call(_last_change)
+        self.store.sweep()
         await self.fleet.load()
         self._hold()
         adopted = await self.supervisor.adopt()
@@ -106,6 +111,7 @@ class Node:
             "routes": _every(CHECK_EVERY, self.routes.check),
             "releases": _every(self.config.release_refresh, self._refresh_releases),
             "housekeeping": _every(HOUSEKEEPING_EVERY, self._keep_house),
+            "executables": self._mend_releases(),
         }
 
     async def _follow(self, last: int) -> None:
@@ -128,12 +134,23 @@ class Node:
 
         await self.database.call(refresh_releases, acting_user=None)
 
-    async def _keep_house(self) -> None:
-        from pocketfleet.actions.records import prune_changes
-        from pocketfleet.operations.purge import purge_due
+    async def _mend_releases(self) -> None:
+        from pocketfleet.operations.fetch import mend_releases
 
-        await self.database.call(prune_changes)
+        try:
+            await mend_releases(self.tools)
+        except PocketfleetError as error:
+            log.warning("executables not checked: %s", error.detail)
+
+    async def _keep_house(self) -> None:
+        from pocketfleet.operations.purge import prune_records, purge_due
+
+        await prune_records(self.tools)
         await purge_due(self.tools)
+
+    async def _connections(self, instance_id: str) -> int:
+        traffic = (await self.counters.read()).get(instance_id)
+        return traffic.connections if traffic else 0
 
     async def _stop(self) -> None:
         """No more answers, no more work, every guest asleep, and all of it written down."""
@@ -142,9 +159,8 @@ class Node:
         await self.engine.stop()
         await self.supervisor.stop_all()
         await self.logs.drain()
-        with contextlib.suppress(TryAgain):
-            await self.seen.flush()
-        self.database.close()
+        await self.seen.flush()
+        await self.database.close()
 
 
 def main() -> int:

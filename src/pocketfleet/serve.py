@@ -156,7 +156,7 @@ class Serve:
         content = json.dumps({"url": self.config.public_url, "token": f"pfo_{secrets.token_urlsafe(32)}"})
         fresh = self.config.operator_file.with_suffix(".new")
         fresh.unlink(missing_ok=True)
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(content)
         fresh.rename(self.config.operator_file)
 
@@ -293,7 +293,8 @@ class FirstInstance:
         say = self._console.print
         say(f"  Your first instance: [bold]{instance['url']}[/bold]   PocketBase {instance['release']}")
         say(f"  Its admin page       {instance['url']}/_/")
-        say(f"  Superuser            {superuser['email']}   password {superuser['password']}   [dim](shown once)[/dim]\n")
+        say(f"  Superuser            {superuser['email']}")
+        say(f"  Password             {superuser['password']}   [dim](shown this once)[/dim]\n")
 
     async def _post(self, client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = await client.post(path, json=body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from pocketfleet.actions import observations
@@ -45,11 +44,10 @@ class SeenWriter:
         while True:
             await self._waiting.wait()
             await asyncio.sleep(GATHER)
-            with contextlib.suppress(TryAgain):
-                await self.flush()
+            await self.flush()
 
     async def flush(self) -> None:
-        """Write what is pending. Raises TryAgain where the database refused; nothing is lost by that."""
+        """Write what is pending; where the database refuses, it is kept and written a second later."""
         self._waiting.clear()
         batch, self._pending = self._pending, {}
         if not batch:
@@ -60,8 +58,3 @@ class SeenWriter:
             self._pending = batch | self._pending
             log.warning("states of %d instances not written, trying again: %s", len(batch), error)
             asyncio.get_running_loop().call_later(1.0, self._waiting.set)
-            raise TryAgain from error
-
-
-class TryAgain(Exception):
-    """The database refused; the changes are kept."""
