@@ -173,6 +173,14 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
     return _check(Config(**converted))
 
 
+def credentials_file(environ: Mapping[str, str] | None = None) -> Path:
+    """Where the command line keeps what `login` stored: under `XDG_CONFIG_HOME`, by default `~/.config`."""
+    environ = os.environ if environ is None else environ
+    base = environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(base) if base.startswith("/") else Path.home() / ".config"
+    return folder / "pocketfleet" / "credentials.json"
+
+
 def _read_file(named: str | None, home: Path, known: set[str]) -> dict[str, Any]:
     path = Path(named) if named else home / "pocketfleet.toml"
     if not named and not path.is_file():

@@ -15,7 +15,7 @@ _CLAIM = re.compile(r"(#/pbinstal/)[^\s]+")
 _BEARER = re.compile(r"(?i)(authorization[\"']?:?\s*[\"']?(?:(?:bearer|basic|token)\s+)?)[^\s,;\"']{8,}")
 _PARAMETER = re.compile(r"(?i)([?&](?:token|access_token|api_key|password)=)[^&\s]+")
 #: our own bearer tokens
-_OURS = re.compile(r"\bpf[a-z]_[A-Za-z0-9_-]{16,}")
+_OURS = re.compile(r"\bpf[a-z]?_[A-Za-z0-9_-]{16,}")
 
 
 def redact(text: str) -> str:

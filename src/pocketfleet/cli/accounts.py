@@ -1,0 +1,145 @@
+"""Verbs of who you are: login, logout, whoami, tokens."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pocketfleet.cli import output
+from pocketfleet.cli.common import Json, chosen, connect
+from pocketfleet.errors import NotSignedIn, WrongUsage
+
+
+class TokenVerb(StrEnum):
+    """What to do with tokens."""
+
+    CREATE = "create"
+    REVOKE = "revoke"
+
+
+def login(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The dashboard's address.")],
+    token: Annotated[
+        str | None, typer.Option(help="A token made by `pocketfleet tokens create`; asked for if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Sign in to a pocketfleet elsewhere, with a token."""
+    from pocketfleet.cli.client import Client
+    from pocketfleet.cli.credentials import Server, clean_url, near_addresses, store
+    from pocketfleet.config import load
+
+    url = clean_url(url)
+    token = token or _token_from_person()
+    with Client(Server(url, token, near_addresses(url))) as client:
+        me = client.get("/me")
+    file = store(url, token)
+    if as_json:
+        output.print_json({"name": me["name"], "url": url})
+        return
+    print(f"Signed in to {url} as {me['name']}.")
+    if load().operator_file.exists():
+        output.say(f"A pocketfleet runs on this machine, too, and comes first: add `--server {url}` to mean this one.")
+    output.say(f"The token is kept in {file}.")
+
+
+def logout(as_json: Json = False) -> None:
+    """Forget the token that `login` stored."""
+    from pocketfleet.cli.credentials import forget
+
+    url = forget(chosen.server)
+    if url is None:
+        raise NotSignedIn("You are not signed in anywhere by `login`; there is nothing to forget.")
+    if as_json:
+        output.print_json({"url": url})
+    else:
+        print(f"Signed out of {url}. The token still works; take it back there: `pocketfleet tokens revoke ID`.")
+
+
+def whoami(as_json: Json = False) -> None:
+    """Show as whom and where you are signed in."""
+    with connect() as client:
+        me = client.get("/me")
+        url = client.server.url
+    if as_json:
+        output.print_json({**me, "url": url})
+    else:
+        print(f"{me['name']} at {url}" + (" (the operator)" if me.get("operator") else ""))
+
+
+def tokens(
+    verb: Annotated[
+        TokenVerb | None, typer.Argument(metavar="[create|revoke]", help="Without it: all of them.")
+    ] = None,
+    subject: Annotated[str | None, typer.Argument(metavar="[NAME|ID]", help="`create NAME`, `revoke ID`.")] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option("--expires", metavar="DAYS", min=1, help="Days until it ends.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show, make or revoke tokens, with which other machines sign in."""
+    if verb is not None and subject is None:
+        raise WrongUsage(f"Say which one: `pocketfleet tokens {verb} {'NAME' if verb == TokenVerb.CREATE else 'ID'}`.")
+    if verb == TokenVerb.CREATE:
+        _create_token(str(subject), expires_in_days, as_json=as_json)
+    elif verb == TokenVerb.REVOKE:
+        _revoke_token(str(subject), as_json=as_json)
+    else:
+        _list_tokens(as_json=as_json)
+
+
+VERBS: dict[str, Callable[..., None]] = {"login": login, "logout": logout, "whoami": whoami, "tokens": tokens}
+
+
+def _create_token(name: str, expires_in_days: int | None, *, as_json: bool) -> None:
+    body = {"name": name} | ({"expires_in_days": expires_in_days} if expires_in_days else {})
+    with connect() as client:
+        made = client.post("/tokens", body)
+        url = client.server.url
+    if as_json:
+        output.print_json(made)
+        return
+    print(made["token"])
+    output.say(f"Shown only now. Use it elsewhere: `pocketfleet login {url}`.")
+
+
+def _revoke_token(identifier: str, *, as_json: bool) -> None:
+    if not identifier.isalnum():
+        raise WrongUsage(f"“{identifier[:70]}” is not a token's id; `pocketfleet tokens` shows them.")
+    with connect() as client:
+        client.delete(f"/tokens/{identifier}")
+    if as_json:
+        output.print_json({"id": identifier})
+    else:
+        print("The token is revoked.")
+
+
+def _list_tokens(*, as_json: bool) -> None:
+    with connect() as client:
+        found = client.get("/tokens")["items"]
+    if as_json:
+        output.print_json(found)
+        return
+    rows = [
+        [
+            item["id"],
+            item["name"],
+            f"{item['hint']}…",
+            output.ago(item.get("used_at")) or "never",
+            (item.get("expires_at") or "never")[:10],
+        ]
+        for item in found
+    ]
+    empty = "There are no tokens; make one: `pocketfleet tokens create laptop`."
+    output.print_table(("id", "name", "begins with", "used", "expires"), rows, empty=empty)
+
+
+def _token_from_person() -> str:
+    token = typer.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    if not token.strip():
+        raise WrongUsage("A token is needed. Make one where pocketfleet runs: `pocketfleet tokens create laptop`.")
+    return str(token).strip()

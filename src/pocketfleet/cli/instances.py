@@ -1,0 +1,207 @@
+"""Verbs of an instance's life: create, list, show, open, rename, delete."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from pocketfleet.cli import output
+from pocketfleet.cli.common import INTENT_SECONDS, AnyName, Json, Name, NoWait, connect, path_of
+from pocketfleet.errors import WrongUsage
+
+
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its subdomain: small letters, digits, hyphens.")],
+    version: Annotated[
+        str | None,
+        typer.Option("--version", metavar="RANGE", help="Version or range to follow, such as 0.22.27 or '~0.40.0'."),
+    ] = None,
+    email: Annotated[str | None, typer.Option(help="Address of the first superuser.")] = None,
+    password: Annotated[str | None, typer.Option(help="Its password; generated and shown once if left out.")] = None,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Make a new instance and wait until it is there."""
+    from pocketfleet.cli.follow import follow, must_succeed
+
+    if password_stdin:
+        password = _password_from_stdin(password)
+    wanted = {"name": name, "range": version, "email": email, "password": password}
+    with connect() as client:
+        made = client.post("/instances", {key: value for key, value in wanted.items() if value is not None})
+        if not no_wait:
+            made["operation"] = follow(client, made["operation"], quiet=as_json)
+            must_succeed(made["operation"], as_json=as_json)
+            made["instance"] = client.get(f"/instances/{made['instance']['id']}")
+    if as_json:
+        output.print_json({**made["instance"], "superuser": made["superuser"], "operation": made["operation"]})
+    else:
+        _print_created(made, waited=not no_wait)
+
+
+def list_(
+    search: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="Only those with this in their name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show all instances."""
+    with connect() as client:
+        instances = client.all("/instances", search=search)
+    if as_json:
+        output.print_json(instances)
+        return
+    columns = ("name", "state", "release", "range", "address")
+    rows = [[item["name"], item["state"], item["release"], item["range"], item["url"]] for item in instances]
+    output.print_table(columns, rows, empty="There is no instance yet; make one: `pocketfleet create shop`.")
+
+
+def show(name: Name, as_json: Json = False) -> None:
+    """Show everything about one instance."""
+    with connect() as client:
+        instance = client.get(path_of(name))
+    if as_json:
+        output.print_json(instance)
+    else:
+        print_instance(instance)
+
+
+def open_(
+    name: AnyName = None,
+    as_json: Json = False,
+) -> None:
+    """Open an instance in the browser; without a name the dashboard, signed in."""
+    with connect() as client:
+        address = client.get(path_of(name))["url"] if name else client.post("/sign-in-links")["link"]
+    if as_json:
+        output.print_json({"url": address})
+        return
+    print(address)
+    if sys.stdout.isatty():
+        _browse(address)
+
+
+def rename(
+    name: Name,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name; the old one is free at once.")],
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Give an instance another name. Its permanent address stays."""
+    with connect() as client:
+        instance = client.patch(path_of(name), {"name": new}, wait=0 if no_wait else INTENT_SECONDS)
+    report_intent(instance, f"{name} is now {instance['name']}: {instance['url']}", as_json=as_json, waited=not no_wait)
+
+
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Delete an instance that is powered off; its files stay in quarantine for some days."""
+    from pocketfleet.cli.follow import follow, must_succeed
+
+    with connect() as client:
+        instance = client.get(path_of(name))
+        if not yes:
+            _ask_before_deleting(instance["name"])
+        operation = client.delete(f"/instances/{instance['id']}")["operation"]
+        if not no_wait:
+            operation = follow(client, operation, quiet=as_json)
+    must_succeed(operation, as_json=as_json)
+    if as_json:
+        output.print_json(operation)
+    else:
+        print(f"{instance['name']} is {'being deleted' if no_wait else 'deleted'}; its name is free again.")
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "create": create,
+    "list": list_,
+    "show": show,
+    "open": open_,
+    "rename": rename,
+    "delete": delete,
+}
+
+
+def print_instance(instance: dict[str, Any]) -> None:
+    """All that a person may want to know of an instance."""
+    idle = f"{instance['idle_timeout']} s" + ("" if instance.get("idle_timeout_own") else " (the server's)")
+    operation = instance.get("operation")
+    output.print_facts(
+        [
+            ("Name", instance["name"]),
+            ("State", instance["state"]),
+            ("Reason", instance.get("reason")),
+            ("Next try", instance.get("retry_at")),
+            ("Address", instance["url"]),
+            ("Admin page", f"{instance['url']}/_/"),
+            ("Permanent address", instance.get("host_id")),
+            ("Release", f"{instance['release']} (follows {instance['range']})"),
+            ("Power", instance.get("power")),
+            ("Superuser", instance.get("superuser_email")),
+            ("Sleeps after", "never" if instance.get("always_awake") else idle),
+            ("Dev mode", "on" if instance.get("dev") else None),
+            ("Secrets", ", ".join(instance.get("secrets") or [])),
+            ("Awake since", instance.get("awake_since")),
+            ("Created", instance.get("created_at")),
+            ("Id", instance["id"]),
+            ("Busy with", operation and f"{operation['kind']} ({operation['state']})"),
+        ]
+    )
+
+
+def report_intent(instance: dict[str, Any], done: str, *, as_json: bool, waited: bool) -> None:
+    """Print an instance after a change of what is wanted; exit code 1 where it is not in effect in time."""
+    late = waited and instance["observed_generation"] < instance["generation"]
+    if as_json:
+        output.print_json(instance)
+    elif not late:
+        print(done)
+    if late:
+        if not as_json:
+            output.say(f"✗ It is noted, but not in effect yet. See `pocketfleet show {instance['name']}`.")
+        raise typer.Exit(output.FAILED)
+
+
+def _print_created(made: dict[str, Any], *, waited: bool) -> None:
+    instance, superuser = made["instance"], made["superuser"]
+    print(f"{instance['name']} is {'there' if waited else 'being made'}, with PocketBase {instance['release']}.\n")
+    output.print_facts(
+        [
+            ("Address", instance["url"]),
+            ("Admin page", f"{instance['url']}/_/"),
+            ("Email", superuser["email"]),
+            ("Password", f"{superuser['password']}   (shown only now)" if superuser.get("password") else None),
+        ]
+    )
+
+
+def _password_from_stdin(password: str | None) -> str:
+    if password is not None:
+        raise WrongUsage("Give --password or --password-stdin, not both.")
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _ask_before_deleting(name: str) -> None:
+    if not sys.stdin.isatty():
+        raise WrongUsage(f"Deleting {name} needs your word: add --yes.")
+    if not typer.confirm(f"Delete {name} with all its data?", err=True):
+        output.say("Nothing was deleted.")
+        raise typer.Exit(output.FAILED)
+
+
+def _browse(address: str) -> None:
+    import webbrowser
+
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return
+    # the text browsers among them would take the terminal over
+    if type(browser) is not webbrowser.GenericBrowser:
+        browser.open(address)

@@ -1,0 +1,116 @@
+"""Verbs to see what happens: logs, operations."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pocketfleet.cli import output
+from pocketfleet.cli.common import AnyName, Json, Name, connect, path_of
+
+if TYPE_CHECKING:
+    from pocketfleet.cli.client import Client
+
+#: Lines that are read again after a stream broke; those that were shown already are left out.
+_OVERLAP = 500
+
+
+def logs(
+    name: Name,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
+    tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Lines to begin with.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Show an instance's log: PocketBase's output, and when it woke, slept or died."""
+    with connect() as client:
+        if follow:
+            for line in followed(client, name, tail):
+                _print_line(line, as_json=as_json)
+            return
+        lines = client.get(path_of(name, "logs"), tail=tail)["items"]
+    if as_json:
+        output.print_json(lines)
+        return
+    for line in lines:
+        _print_line(line, as_json=False)
+
+
+def operations(name: AnyName = None, as_json: Json = False) -> None:
+    """Show what was and is being done with an instance, or with all."""
+    with connect() as client:
+        found = client.get(path_of(name, "operations") if name else "/operations")["items"]
+    if as_json:
+        output.print_json(found)
+        return
+    rows = [
+        [
+            item["id"],
+            item["kind"],
+            item.get("instance"),
+            item["state"],
+            output.ago(item["created_at"]),
+            _took(item),
+            _said(item),
+        ]
+        for item in found
+    ]
+    output.print_table(
+        ("id", "kind", "instance", "state", "begun", "took", "message"), rows, empty="Nothing was done yet."
+    )
+
+
+VERBS: dict[str, Callable[..., None]] = {"logs": logs, "operations": operations}
+
+
+def followed(client: Client, name: str, tail: int) -> Iterator[dict[str, Any]]:
+    """Lines as they come, each once, also when the stream broke in between."""
+    from pocketfleet.cli.client import Problem, Restarting
+
+    last_at = ""
+    shown: set[tuple[str, str]] = set()
+    while True:
+        try:
+            for event, line in client.events(path_of(name, "logs", "events"), tail=tail):
+                key = (line["stream"], line["text"]) if event == "line" else None
+                if key is None or line["at"] < last_at or (line["at"] == last_at and key in shown and tail == _OVERLAP):
+                    continue
+                if line["at"] != last_at:
+                    last_at, shown = line["at"], set()
+                shown.add(key)
+                yield line
+        except Problem:
+            raise
+        except Restarting:
+            pass
+        tail = _OVERLAP
+        time.sleep(0.5)
+
+
+def _print_line(line: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+        return
+    moment = str(line["at"])[:23].replace("T", " ").rstrip("Z")
+    mark = {"stderr": "!", "event": "*"}.get(line["stream"], " ")
+    print(f"{moment} {mark} {output.plain(line['text'])}", flush=sys.stdout.isatty())
+
+
+def _took(operation: dict[str, Any]) -> str:
+    from datetime import datetime
+
+    if not operation.get("started_at") or not operation.get("finished_at"):
+        return ""
+    start, end = (datetime.fromisoformat(operation[key]) for key in ("started_at", "finished_at"))
+    return output.duration((end - start).total_seconds())
+
+
+def _said(operation: dict[str, Any]) -> str:
+    error = (operation.get("error") or {}).get("detail")
+    running = [step["message"] or step["name"] for step in operation.get("steps") or [] if step["state"] == "running"]
+    return str(error or (running[-1] if running else ""))[:200]
