@@ -47,9 +47,10 @@ async def _remove_folders(work: Work) -> None:
 async def _superuser(work: Work) -> None:
     """Before PocketBase ever serves, so that nobody else can claim it."""
     tools: Tools = work.tools
-    async with tools.supervisor.at_rest(work.instance_id):
+    async with tools.supervisor.at_rest(work.instance_id) as lock:
         guest = tools.fleet.guest(work.instance_id)
-        await create_superuser(guest, str(work.params["email"]), str(work.params["password_hash"]))
+        email, password_hash = str(work.params["email"]), str(work.params["password_hash"])
+        await create_superuser(guest, email, password_hash, lock=lock)
 
 
 async def _ready(work: Work) -> dict[str, Any]:

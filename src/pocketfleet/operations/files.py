@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from pocketfleet.config import Config
+from pocketfleet.runtime import guest
 
-FOLDERS = ("pb_data", "pb_public", "pb_hooks", "pb_migrations", "pb_admin_ext")
 #: Names inside `home/quarantine/<id>`.
 _INSTANCE = "instance"
 _LOGS = "logs"
@@ -16,9 +16,8 @@ _LOGS = "logs"
 
 def make_folders(config: Config, instance_id: str) -> None:
     """The tenant's folders and the one for its logs; those that are there stay as they are."""
-    home = config.instances / instance_id
-    for folder in (home, *(home / name for name in FOLDERS), config.logs / instance_id):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    guest.make_folders(config.instances / instance_id)
+    (config.logs / instance_id).mkdir(mode=0o700, parents=True, exist_ok=True)
     _flush(config.instances)
 
 

@@ -11,13 +11,14 @@ from pocketfleet.config import Config
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.operations.database import Database
 from pocketfleet.runtime.guest import Guest
+from pocketfleet.runtime.lock import Lock
 from pocketfleet.runtime.store import ReleaseStore
 
 
 class Processes(Protocol):
     """What operations need of the supervisor."""
 
-    def at_rest(self, instance_id: str) -> AbstractAsyncContextManager[Any]:
+    def at_rest(self, instance_id: str) -> AbstractAsyncContextManager[Lock]:
         """Asleep and locked; starts wait until it is left."""
 
     async def sleep(self, instance_id: str, *, cause: str, drain: float | None, quiet_only: bool) -> bool:

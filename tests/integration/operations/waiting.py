@@ -1,0 +1,13 @@
+"""Waiting until something is so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+async def until(is_so: Callable[[], Awaitable[bool]], timeout: float = 20) -> None:
+    """Ask again and again. Raises TimeoutError after so many seconds."""
+    async with asyncio.timeout(timeout):
+        while not await is_so():  # noqa: ASYNC110 - the journal lies in a database
+            await asyncio.sleep(0.005)

@@ -1,0 +1,1 @@
+"""Releases from real wheels, folders, and a stand-in for GitHub."""
