@@ -1,4 +1,4 @@
-"""The logs of our own processes: one rotating file each, lines with `instance=` and `operation=` fields."""
+"""The logs of our own processes: one rotating file each, lines that end with `instance=` and `operation=` fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ import time
 
 from pocketfleet.config import Config
 
-_FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s %(message)s"
+_FIELDS = ("instance", "operation")
+#: Libraries that say more than anybody wants to know.
+_CHATTY = ("asyncio", "django", "httpcore", "httpx", "nodesemver")
+
+
+class _Lines(logging.Formatter):
+    """`2026-11-23T08:03:00.123Z INFO pocketfleet.node text instance=...`, in UTC."""
+
+    converter = time.gmtime
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line, with those fields that the record has."""
+        fields = ((name, getattr(record, name, "")) for name in _FIELDS)
+        return super().formatMessage(record) + "".join(f" {name}={value}" for name, value in fields if value)
 
 
 def log_to_file(config: Config, process: str) -> None:
@@ -17,11 +33,9 @@ def log_to_file(config: Config, process: str) -> None:
     handler = logging.handlers.RotatingFileHandler(
         config.logs / f"{process}.log", maxBytes=2_000_000, backupCount=3, encoding="utf-8"
     )
-    formatter = logging.Formatter(_FORMAT, "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+    handler.setFormatter(_Lines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config.log_level)
-    for chatty in ("asyncio", "httpx", "httpcore"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
