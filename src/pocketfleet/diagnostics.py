@@ -16,10 +16,9 @@ _CHATTY = ("asyncio", "django", "httpcore", "httpx", "nodesemver")
 class _Lines(logging.Formatter):
     """`2026-11-23T08:03:00.123Z INFO pocketfleet.node text instance=...`, in UTC."""
 
-    converter = time.gmtime
-
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line, with those fields that the record has."""
