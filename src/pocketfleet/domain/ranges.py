@@ -63,9 +63,10 @@ def resolve(text: str, available: Iterable[Version]) -> Version:
     """
     text = check_range(text)
     releases = sorted(available)
-    found = [version for version in releases if matches(text, version)]
-    if found:
-        return found[-1]
+    # newest first: a look at every release of the catalogue would take tens of milliseconds
+    found = next((version for version in reversed(releases) if matches(text, version)), None)
+    if found is not None:
+        return found
     if not releases:
         raise NoReleaseMatches(
             "No release of PocketBase is known yet. Look for some: `pocketfleet releases --refresh`.",
