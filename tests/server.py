@@ -31,9 +31,18 @@ class Server:
     """`pocketfleet serve`, with ways to talk to it as a user does and to kill what it is made of."""
 
     def __init__(
-        self, home: Path, *, versions: Sequence[str] = (NEWEST,), counted: bool = True, **settings: object
+        self,
+        home: Path,
+        *,
+        versions: Sequence[str] = (NEWEST,),
+        counted: bool = True,
+        extra_environment: Mapping[str, str] | None = None,
+        **settings: object,
     ) -> None:
-        """`counted`: its starts are written down by a wrapper, which costs each a millisecond; else `starts` is 0."""
+        """`versions` lie in a folder that is the only source of releases, unless the settings say otherwise.
+
+        `counted`: starts are written down by a wrapper, which costs each a millisecond; else `starts` is 0.
+        """
         self.home = home
         self.port = int(str(settings.pop("port", 0))) or free_port()
         self.starts_file = home.with_name(home.name + "-starts")
@@ -53,13 +62,14 @@ class Server:
         }
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("POCKETFLEET_")}
         self.environment |= {f"POCKETFLEET_{key.upper()}": str(value) for key, value in (defaults | settings).items()}
+        self.environment |= extra_environment or {}
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home.with_name(home.name + "-output")
 
     # --- its life ----------------------------------------------------------------------------------------------
 
-    def start(self, timeout: float = 60) -> Server:
-        """Start it and wait until it greets."""
+    def start(self, timeout: float = 60, *, catalogue: bool = True) -> Server:
+        """Start it and wait until it greets and, with `catalogue`, knows releases."""
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pocketfleet", "serve"],
@@ -73,7 +83,8 @@ class Server:
         until(lambda: "Next:" in self.said() or process.poll() is not None, timeout, "the greeting")
         if process.poll() is not None:
             raise AssertionError(f"serve ended with {process.returncode}:\n{self.said()}\n{self.diagnosis()}")
-        until(lambda: bool(self.api.get("/releases").json()["items"]), 30, "releases in the catalogue")
+        if catalogue:
+            until(lambda: bool(self.api.get("/releases").json()["items"]), 30, "releases in the catalogue")
         return self
 
     def stop(self) -> int:
@@ -245,6 +256,18 @@ class Server:
                 while piece := connection.recv(65536):
                     answer += piece
         return answer
+
+    def edge_says(self, command: str) -> str:
+        """HAProxy's answer to a command of its Runtime API."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(str(self.home / "edge" / "runtime.sock"))
+            connection.sendall(command.encode() + b"\n")
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+        return answer.decode()
 
     def log(self, reference: str, tail: int = 1000) -> list[dict[str, Any]]:
         """The newest lines of an instance's log."""
