@@ -23,7 +23,8 @@ FRESH, STALE = "fresh", "stale"
 #: Bytes of a question or an answer; longer ones are no question of ours.
 LONGEST_LINE = 8192
 LONGEST_CAUSE = 200
-LONGEST_REASON = 2000
+#: Bytes of a reason, each of which may take three in a line.
+LONGEST_REASON = 2400
 
 #: Seconds between two tries of the Lua while nobody answers at the gate.
 ASK_AGAIN = 0.1
@@ -103,10 +104,8 @@ def encode_answer(answer: Go | Refuse) -> bytes:
     if not 400 <= answer.status <= 599 or not _CODE.fullmatch(answer.code):
         raise ProtocolError(f"not a refusal: {answer.status} {answer.code!r}")
     retry = "-" if answer.retry_after is None else str(max(0, int(answer.retry_after)))
-    reason = quote(answer.reason[:LONGEST_REASON].encode("utf-8", "replace"), safe="")
-    room = LONGEST_LINE - 100
-    if len(reason) > room:
-        reason = reason[:room].rsplit("%", 1)[0]
+    whole = answer.reason.encode("utf-8", "replace")[:LONGEST_REASON]
+    reason = quote(whole.decode("utf-8", "ignore"), safe="")
     return f"{VERSION} {REFUSE} {answer.status} {answer.code} {retry} {reason or '-'} {END}\n".encode()
 
 

@@ -90,8 +90,6 @@ def _configuration(config: Config, connections: int) -> dict[str, object]:
         "peers_socket": _quoted(config.edge / "peers.sock"),
         "stale_socket": _quoted(config.edge / "stale.sock"),
         "control_socket": _quoted(config.control_socket),
-        # HAProxy waits as long as `timeout connect`, 0.2 s, between two tries.
-        "control_retries": round(protocol.CONTROL_TIMEOUT / 0.2),
         "counter_seconds": COUNTER_SECONDS,
         "head_seconds": round(protocol.HEAD_TIMEOUT),
         "idle_seconds": round(protocol.IDLE_TIMEOUT),
@@ -105,6 +103,8 @@ def _lua(config: Config) -> dict[str, object]:
     return {
         "version": protocol.VERSION,
         "gate_socket": config.gate_socket,
+        "control_socket": config.control_socket,
+        "control_seconds": protocol.CONTROL_TIMEOUT,
         "public_url": config.public_url.replace("\\", "").replace('"', ""),
         "ask_again_ms": round(protocol.ASK_AGAIN * 1000),
         "wake_seconds": config.wake_timeout,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ _log = logging.getLogger(__name__)
 _ENTRY = re.compile(r"^0x[0-9a-f]+ (\S+) (\S*)$", re.MULTILINE)
 #: What HAProxy says where nothing is wrong: deleting what is not there.
 _FINE = "Key not found."
+#: Seconds between two looks whether a HAProxy that was away is back; the last one repeats.
+_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Routes:
@@ -69,6 +72,7 @@ class _Map:
         self._wanted = self._file.read()
         #: Two changes of one map never overtake each other.
         self._turn = asyncio.Lock()
+        self._catching_up: asyncio.Task[None] | None = None
 
     async def replace(self, entries: Mapping[str, str]) -> None:
         _check_words(entries)
@@ -105,10 +109,11 @@ class _Map:
     async def _repair_workers(self) -> int:
         """Count and repair in each live worker; one that is gone in the meantime needs no repair."""
         wrong = 0
-        with contextlib.suppress(EdgeAway):
+        try:
             for worker in (await self._master.workers()).prefixes:
-                with contextlib.suppress(EdgeAway):
-                    wrong += await self._repair_worker(worker)
+                wrong += await self._repair_worker(worker)
+        except EdgeAway as error:
+            self._catch_up_later(error)
         return wrong
 
     async def _repair_worker(self, worker: str) -> int:
@@ -131,7 +136,22 @@ class _Map:
                 if unexpected := answer.replace(_FINE, "").strip():
                     _log.warning("HAProxy said of a change of %s: %s", self._name, unexpected)
         except EdgeAway as error:
-            _log.info("HAProxy is away, it will read %s when it is back: %s", self._name, error)
+            self._catch_up_later(error)
+
+    def _catch_up_later(self, error: EdgeAway) -> None:
+        """A HAProxy that starts may have read the file before it was written, and listen only after it was told."""
+        _log.info("HAProxy is away, it is told of %s when it is back: %s", self._name, error)
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = asyncio.create_task(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        for pause in itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1])):
+            await asyncio.sleep(pause)
+            with contextlib.suppress(EdgeAway):
+                async with self._turn:
+                    for worker in (await self._master.workers()).prefixes:
+                        await self._repair_worker(worker)
+                return
 
     async def _answers(self, commands: Sequence[str]) -> AsyncIterator[str]:
         for batch in _grouped(commands):

@@ -1,7 +1,10 @@
--- Keeps a request waiting in HAProxy while node finds or wakes its instance; protocol.py says how the two talk.
+-- Keeps a request waiting in HAProxy: while node finds or wakes its instance (protocol.py says how the two talk), or
+-- until control listens.
 -- pocketfleet writes this file at every start; changes made here are lost.
 
 local GATE = "unix@{{gate_socket}}"
+local CONTROL = "unix@{{control_socket}}"
+local CONTROL_SECONDS = {{control_seconds}}
 local PUBLIC_URL = "{{public_url}}"
 local ASK_AGAIN_MS = {{ask_again_ms}}
 local WAKE_SECONDS = {{wake_seconds}}
@@ -131,3 +134,17 @@ core.register_action("ask_gate", { "http-req" }, function(txn, freshness)
         refuse(txn, answer)
     end
 end, 1)
+
+core.register_action("wait_for_control", { "http-req" }, function()
+    local start = now()
+    repeat
+        local socket = core.tcp()
+        socket:settimeout(1)
+        local listens = socket:connect(CONTROL)
+        socket:close()
+        if listens then
+            return
+        end
+        core.msleep(ASK_AGAIN_MS)
+    until now() - start > CONTROL_SECONDS
+end)
