@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -55,12 +56,17 @@ def run(arguments: list[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         code = app(args=words, prog_name="pocketfleet", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except PocketfleetError as error:
         fail(error, as_json=as_json)
         return exit_code(error)
     except (KeyboardInterrupt, typer.Abort):
         return 130
+    except BrokenPipeError:
+        # whoever read us is gone (`pocketfleet list | head`); the interpreter must not try to flush what is left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         if "--traceback" in words:
             raise

@@ -66,7 +66,7 @@ class Client:
         """All items of a list that comes in pages."""
         items: list[dict[str, Any]] = []
         while True:
-            page = self.get(path, offset=len(items), **query)
+            page = self.get(path, offset=len(items), limit=1000, **query)
             items += page["items"]
             if not page["items"] or len(items) >= page.get("total", 0):
                 return items
@@ -150,6 +150,23 @@ class Client:
         return Restarting(f"The connection to {self.server.url} broke; try again in a moment.")
 
 
+class Patience:
+    """How long a server that was there may be away: PATIENCE seconds from the first failure in a row."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def answered(self) -> None:
+        """It is there."""
+        self._since = None
+
+    def is_over(self) -> bool:
+        """To be asked after each failure."""
+        now = time.monotonic()
+        self._since = self._since or now
+        return now - self._since >= PATIENCE
+
+
 class Restarting(NotAnswering):
     """pocketfleet is being restarted."""
 
@@ -207,7 +224,7 @@ class _Near(httpx.BaseTransport):
 
 def _with_next_step(problem: dict[str, Any], server: Server) -> dict[str, Any]:
     if problem["status"] == 401:
-        step = "Restart `pocketfleet serve`." if server.near else f"Sign in again: `pocketfleet login {server.url}`."
+        step = "Restart `pocketfleet serve`." if server.own else f"Sign in again: `pocketfleet login {server.url}`."
         problem["detail"] = f"{server.url} does not accept the token. {step}"
     return problem
 

@@ -22,6 +22,8 @@ class Server:
     token: str
     #: it runs on this machine, at these addresses; empty for one that DNS knows
     near: tuple[str, ...] = ()
+    #: the token is the operator's own, of this home
+    own: bool = False
 
 
 def find_server(config: Config, wanted: str | None = None) -> Server:
@@ -110,7 +112,7 @@ def _read_operator(config: Config) -> Server | None:
         # its domain may be in no DNS yet; it listens here all the same
         named = tuple(address for address in config.bind if address not in ("*", "0.0.0.0", "::"))  # noqa: S104
         near = tuple(dict.fromkeys([*named, "127.0.0.1", "::1"]))
-    return Server(url=url.rstrip("/"), token=token, near=near)
+    return Server(url=url.rstrip("/"), token=token, near=near, own=True)
 
 
 def _stored_server(url: str, stored: dict[str, Any]) -> Server:

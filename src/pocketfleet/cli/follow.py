@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pocketfleet.cli import output
-from pocketfleet.cli.client import PATIENCE, Client, Problem
+from pocketfleet.cli.client import Client, Patience, Problem
 from pocketfleet.errors import NotAnswering
 
 if TYPE_CHECKING:
@@ -41,23 +41,23 @@ def follow(client: Client, operation: dict[str, Any], *, quiet: bool) -> dict[st
 def changes(client: Client, operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Every state of the operation from the server's event stream, which is opened again when it breaks."""
     yield operation
-    deadline = time.monotonic() + PATIENCE
+    patience = Patience()
     while operation["state"] in OPEN:
         try:
             for name, value in client.events(f"/operations/{operation['id']}/events"):
                 if name == "operation":
                     operation = value
-                    deadline = time.monotonic() + PATIENCE
+                    patience.answered()
                     yield operation
             if operation["state"] in OPEN:
                 time.sleep(0.2)
                 operation = client.get(f"/operations/{operation['id']}")
-                deadline = time.monotonic() + PATIENCE
+                patience.answered()
                 yield operation
         except Problem:
             raise
         except NotAnswering:
-            if time.monotonic() >= deadline:
+            if patience.is_over():
                 raise
             time.sleep(0.3)
 

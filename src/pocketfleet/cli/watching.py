@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: Lines that are read again after a stream broke; those that were shown already are left out.
 _OVERLAP = 500
+_PAUSE = 0.5
 
 
 def logs(
@@ -25,18 +26,14 @@ def logs(
     tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Lines to begin with.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """Show an instance's log: PocketBase's output, and when it woke, slept or died."""
+    """Show an instance's log: PocketBase's output, and when it woke, slept or died. As JSON one line each."""
     with connect() as client:
         if follow:
             for line in followed(client, name, tail):
                 _print_line(line, as_json=as_json)
             return
-        lines = client.get(path_of(name, "logs"), tail=tail)["items"]
-    if as_json:
-        output.print_json(lines)
-        return
-    for line in lines:
-        _print_line(line, as_json=False)
+        for line in client.get(path_of(name, "logs"), tail=tail)["items"]:
+            _print_line(line, as_json=as_json)
 
 
 def operations(name: AnyName = None, as_json: Json = False) -> None:
@@ -67,27 +64,55 @@ VERBS: dict[str, Callable[..., None]] = {"logs": logs, "operations": operations}
 
 
 def followed(client: Client, name: str, tail: int) -> Iterator[dict[str, Any]]:
-    """Lines as they come, each once, also when the stream broke in between."""
-    from pocketfleet.cli.client import Problem, Restarting
+    """Lines as they come, each once, also when the stream breaks and the server is away for some seconds."""
+    from pocketfleet.cli.client import Patience, Problem
+    from pocketfleet.errors import NotAnswering
 
-    last_at = ""
-    shown: set[tuple[str, str]] = set()
+    shown = _Shown()
+    patience = None
     while True:
+        shown.begin()
         try:
             for event, line in client.events(path_of(name, "logs", "events"), tail=tail):
-                key = (line["stream"], line["text"]) if event == "line" else None
-                if key is None or line["at"] < last_at or (line["at"] == last_at and key in shown and tail == _OVERLAP):
-                    continue
-                if line["at"] != last_at:
-                    last_at, shown = line["at"], set()
-                shown.add(key)
-                yield line
+                patience = patience or Patience()
+                patience.answered()
+                if event == "line" and shown.is_new(line):
+                    yield line
         except Problem:
             raise
-        except Restarting:
-            pass
+        except NotAnswering:
+            if patience is None or patience.is_over():
+                raise
         tail = _OVERLAP
-        time.sleep(0.5)
+        time.sleep(_PAUSE)
+
+
+class _Shown:
+    """Which lines were shown before a stream broke: all up to a moment, and so many of that very moment."""
+
+    def __init__(self) -> None:
+        self._moment = ""
+        self._count = 0
+        self._behind = 0
+        self._catching_up = False
+
+    def begin(self) -> None:
+        """A stream begins, with lines that may have been shown."""
+        self._behind = self._count
+        self._catching_up = True
+
+    def is_new(self, line: dict[str, Any]) -> bool:
+        """Whether the line was not shown yet; it counts as shown from now on."""
+        moment = str(line["at"])
+        if self._catching_up and moment < self._moment:
+            return False
+        if self._catching_up and moment == self._moment and self._behind:
+            self._behind -= 1
+            return False
+        self._catching_up = False
+        self._count = self._count + 1 if moment == self._moment else 1
+        self._moment = moment
+        return True
 
 
 def _print_line(line: dict[str, Any], *, as_json: bool) -> None:

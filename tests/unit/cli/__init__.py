@@ -1,0 +1,1 @@
+"""The command line against a double of the API at the HTTP layer."""
