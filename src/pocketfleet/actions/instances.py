@@ -32,7 +32,12 @@ BCRYPT_COST = 10
 def find_instance(reference: str) -> Instance:
     """The instance with this name or id, unless it is deleted. Raises InstanceNotFound."""
     field = "id" if hostnames.is_id(reference) else "name"
-    found = Instance.objects.filter(deleted_at=None, **{field: reference}).first()
+    # PostgreSQL refuses a NUL, and no name has one
+    found = (
+        Instance.objects.filter(deleted_at=None, **{field: reference}).first()
+        if reference.isascii() and reference.isprintable()
+        else None
+    )
     if found is None:
         raise InstanceNotFound(reference[:70])
     return found
@@ -87,6 +92,25 @@ def create_instance(
         audited(acting_user, "create_instance", instance.id, name=name, range=version_range, release=release.text)
         changed("instance", instance.id)
     return instance, operation
+
+
+def change_instance(instance_id: str, changes: Mapping[str, Any], *, acting_user: User | None) -> Instance:
+    """Several changes at once, all or none: `name`, `range`, `power`, and settings.
+
+    Raises what the single verbs below raise.
+    """
+    settings = {name: value for name, value in changes.items() if name not in ("name", "range", "power")}
+    with transaction.atomic():
+        instance = _locked(instance_id)
+        if "name" in changes:
+            instance = rename_instance(instance_id, changes["name"], acting_user=acting_user)
+        if "range" in changes:
+            instance = set_range(instance_id, changes["range"], acting_user=acting_user)
+        if settings:
+            instance = change_settings(instance_id, settings, acting_user=acting_user)
+        if "power" in changes:
+            instance = set_power(instance_id, changes["power"], acting_user=acting_user)
+    return instance
 
 
 def rename_instance(instance_id: str, name: str, *, acting_user: User | None) -> Instance:

@@ -50,7 +50,8 @@ def create_token(name: str, *, expires_in_days: int | None = None, acting_user: 
 def delete_token(token_id: int, *, acting_user: User) -> None:
     """Take back one of the user's own tokens; from now on it is refused. Raises TokenNotFound."""
     with transaction.atomic():
-        token = Token.objects.filter(pk=token_id, user=acting_user).first()
+        # a number that no column can hold is an OverflowError of SQLite's
+        token = Token.objects.filter(pk=token_id, user=acting_user).first() if token_id < 2**63 else None
         if token is None:
             raise TokenNotFound(f"You have no token {token_id}; `pocketfleet tokens` shows those there are.")
         name = token.name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -29,22 +31,80 @@ def _database(config: Config) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "CONN_MAX_AGE": 600,
-        "CONN_HEALTH_CHECKS": True,
+        # under ASGI each request has a thread of its own: a kept connection would never be found again
+        "CONN_MAX_AGE": 0,
     }
 
+
+def _secret_key(config: Config) -> str:
+    """What `control prepare` wrote; a random one where there is none yet (tests, tools, node)."""
+    try:
+        return config.secret_key_file.read_text().strip() or secrets.token_urlsafe(48)
+    except OSError:
+        return secrets.token_urlsafe(48)
+
+
+_PUBLIC = urlsplit(CONFIG.public_url)
+_HTTPS = _PUBLIC.scheme == "https"
+
+DEBUG = False
+SECRET_KEY = _secret_key(CONFIG)
+# never `.domain`: the subdomains belong to tenants
+ALLOWED_HOSTS = sorted({CONFIG.domain, _PUBLIC.hostname or CONFIG.domain})
+INTERNAL_IPS: list[str] = []
 
 DATABASES = {"default": _database(CONFIG)}
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.sessions",
-    "django_htmx",
     "pocketfleet",
 ]
 AUTH_USER_MODEL = "pocketfleet.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
-ALLOWED_HOSTS = [CONFIG.domain]
-SECRET_KEY = ""
+USE_I18N = False
+
+ROOT_URLCONF = "pocketfleet.web.urls"
+APPEND_SLASH = False
+MIDDLEWARE = [
+    "pocketfleet.web.middleware.guarded",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "pocketfleet.web.middleware.known_caller",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).with_name("templates")],
+        "OPTIONS": {
+            "context_processors": ["django.template.context_processors.request"],
+            "builtins": ["pocketfleet.web.tags"],
+        },
+    }
+]
+
+# Cookies. Instances live one level below the dashboard's host, so their pages are of the same site: SameSite does not
+# keep them out, and a host-only cookie of ours is not sent to them but they may *set* one of that name for the whole
+# domain. Hence: the CSRF secret lies in the session and not in a cookie that could be planted, `Origin` is compared by
+# Django, and over https the name has the `__Host-` prefix, which browsers accept from this very host alone. Over plain
+# http nothing keeps an instance from planting a session cookie (its visitor would then be signed out, or in as
+# somebody else); browsers refuse that for `localhost` by themselves.
+SESSION_COOKIE_NAME = "__Host-pocketfleet" if _HTTPS else "pocketfleet_session"
+SESSION_COOKIE_SECURE = _HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 14 * 86400
+CSRF_USE_SESSIONS = True
+CSRF_COOKIE_SECURE = _HTTPS
+CSRF_TRUSTED_ORIGINS = [f"{_PUBLIC.scheme}://{_PUBLIC.netloc}"]
+CSRF_FAILURE_VIEW = "pocketfleet.web.problems.not_from_here"
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+
+# our own processes set logging up: see diagnostics.py
+LOGGING_CONFIG = None

@@ -1,0 +1,262 @@
+"""The shapes of what the API takes and gives; OpenAPI is made from them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from ninja import Schema
+from pydantic import ConfigDict, Field
+
+#: What may wait for an answer in seconds.
+MAX_WAIT = 60
+
+
+class In(Schema):
+    """A body: what it does not know is refused, so that a misspelt field is not ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ProblemOut(Schema):
+    """RFC 9457: what went wrong, and the next step. Some problems carry more facts than these."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+class ServerOut(Schema):
+    """This server."""
+
+    name: str
+    version: str
+    domain: str
+    url: str
+    port: int
+
+
+class MeOut(Schema):
+    """Who the caller is."""
+
+    name: str
+    operator: bool
+
+
+class OperationBriefOut(Schema):
+    """The operation that is open on an instance."""
+
+    id: str
+    kind: str
+    state: str
+
+
+class InstanceOut(Schema):
+    """One instance: what its owner wants, and what is."""
+
+    id: str
+    name: str | None
+    url: str
+    host_id: str = Field(description="Its permanent address, which survives renaming.")
+    state: Literal["asleep", "waking", "awake", "held", "failing", "off", "suspended"]
+    reason: str = Field(description="Why it is failing or suspended; empty otherwise.")
+    retry_at: datetime | None
+    range: str
+    release: str
+    power: Literal["on", "off"]
+    dev: bool
+    always_awake: bool
+    idle_timeout: int = Field(description="Seconds that count: its own, or the server's.")
+    idle_timeout_own: int | None
+    superuser_email: str
+    secrets: list[str] = Field(description="Names only; values never leave.")
+    ready: bool
+    awake_since: datetime | None
+    created_at: datetime
+    generation: int
+    observed_generation: int = Field(description="What is wanted is so when this has reached `generation`.")
+    operation: OperationBriefOut | None
+
+
+class InstancesOut(Schema):
+    """A page of instances, and how many there are in all."""
+
+    items: list[InstanceOut]
+    total: int
+
+
+class StepOut(Schema):
+    """One step of an operation."""
+
+    name: str
+    state: Literal["running", "done", "failed", "compensating", "compensated"]
+    progress: float | None = Field(description="0 to 1; null where it cannot be known.")
+    message: str
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class OperationOut(Schema):
+    """One durable piece of work."""
+
+    id: str
+    kind: str
+    instance: str | None
+    instance_id: str | None
+    state: Literal["pending", "running", "asking", "succeeded", "failed", "rolled_back", "cancelled"]
+    steps: list[StepOut]
+    error: dict[str, Any] = Field(description="A problem, where it failed; empty otherwise.")
+    result: dict[str, Any]
+    actor: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class OperationsOut(Schema):
+    """Operations, the newest first."""
+
+    items: list[OperationOut]
+
+
+class StartedOut(Schema):
+    """An operation that was opened, or was open already."""
+
+    operation: OperationOut
+
+
+class SuperuserOut(Schema):
+    """The first superuser of a new instance; `password` only where it was generated here, and only this once."""
+
+    email: str
+    password: str | None
+
+
+class CreatedOut(Schema):
+    """A new instance on its way."""
+
+    instance: InstanceOut
+    operation: OperationOut
+    superuser: SuperuserOut
+
+
+class InstanceIn(In):
+    """A new instance. Without a password one is generated and shown once."""
+
+    name: str = Field(max_length=200)
+    range: str | None = Field(None, max_length=500)
+    email: str | None = Field(None, max_length=500)
+    password: str | None = Field(None, max_length=500)
+    settings: dict[str, Any] | None = None
+
+
+class InstanceChangesIn(In):
+    """What to change; what is left out stays. `idle_timeout: null` is the server's."""
+
+    name: str | None = Field(None, max_length=200)
+    power: Literal["on", "off"] | None = None
+    range: str | None = Field(None, max_length=500)
+    idle_timeout: int | None = None
+    dev: bool | None = None
+    always_awake: bool | None = None
+
+
+class NameOut(Schema):
+    """The name of a secret."""
+
+    name: str
+
+
+class SecretsOut(Schema):
+    """The names of an instance's secrets."""
+
+    items: list[NameOut]
+
+
+class LineOut(Schema):
+    """One line of an instance's log."""
+
+    at: datetime
+    stream: str
+    text: str
+
+
+class LinesOut(Schema):
+    """Lines of an instance's log, the oldest first."""
+
+    items: list[LineOut]
+
+
+class ReleaseOut(Schema):
+    """One published PocketBase version."""
+
+    version: str
+    line: str
+    sources: list[str]
+    fetched: bool
+    schema_boundary: bool = Field(description="Carries a system migration.")
+    published_at: datetime | None
+
+
+class SourceOut(Schema):
+    """Where releases come from."""
+
+    name: str
+    refreshed_at: datetime | None
+    warning: str
+
+
+class ReleasesOut(Schema):
+    """The catalogue, the newest release first, and how the last look at each source went."""
+
+    items: list[ReleaseOut]
+    sources: list[SourceOut]
+
+
+class ResolvedOut(Schema):
+    """A range, and the release it stands for now."""
+
+    range: str
+    release: str
+
+
+class TokenIn(In):
+    """A new token."""
+
+    name: str = Field(max_length=500)
+    expires_in_days: int | None = None
+
+
+class TokenOut(Schema):
+    """A token, without its secret."""
+
+    id: int
+    name: str
+    hint: str
+    created_at: datetime
+    used_at: datetime | None
+    expires_at: datetime | None
+
+
+class TokensOut(Schema):
+    """The caller's tokens."""
+
+    items: list[TokenOut]
+
+
+class NewTokenOut(Schema):
+    """A new token; its text is shown this once."""
+
+    id: int
+    name: str
+    hint: str
+    token: str
+
+
+class LinkOut(Schema):
+    """A link that signs somebody in once."""
+
+    link: str
+    expires_in: int = Field(description="Seconds.")

@@ -1,0 +1,45 @@
+"""This server and who is asking.
+
+GET  /server         what this server is
+GET  /me             who the caller is
+POST /sign-in-links  a link that signs the caller in with a browser, once
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from ninja import Router
+
+from pocketfleet import __version__
+from pocketfleet.actions.sign_in import LINK_SECONDS, make_link
+from pocketfleet.web.api.schemas import LinkOut, MeOut, ServerOut
+from pocketfleet.web.callers import caller_of
+
+router = Router(tags=["server"])
+
+
+@router.get("/server", response=ServerOut, summary="What this server is")
+def show_server(request: HttpRequest) -> dict[str, Any]:
+    """Its version and addresses."""
+    config = settings.CONFIG
+    facts = {"domain": config.domain, "url": config.public_url, "port": config.port}
+    return {"name": "pocketfleet", "version": __version__, **facts}
+
+
+@router.get("/me", response=MeOut, summary="Who the caller is")
+def show_me(request: HttpRequest) -> dict[str, Any]:
+    """The caller's name."""
+    user = caller_of(request).user
+    return {"name": user.get_username(), "operator": user.is_superuser}
+
+
+@router.post("/sign-in-links", response={201: LinkOut}, summary="Make a link that signs the caller in, once")
+def create_sign_in_link(request: HttpRequest) -> tuple[int, dict[str, Any]]:
+    """For a browser: opened once within the hour, it signs in as whoever asked for it."""
+    user = caller_of(request).user
+    secret = make_link(user, acting_user=user)
+    link = f"{settings.CONFIG.public_url}/sign-in/{secret}"
+    return 201, {"link": link, "expires_in": LINK_SECONDS}

@@ -1,0 +1,41 @@
+"""The caller's bearer tokens.
+
+GET    /tokens       list, without their secrets
+POST   /tokens       make one; its text is shown once
+DELETE /tokens/{id}  take one back
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router
+
+from pocketfleet.actions import tokens as actions
+from pocketfleet.web.api.schemas import NewTokenOut, TokenIn, TokensOut
+from pocketfleet.web.callers import caller_of
+
+router = Router(tags=["tokens"])
+
+
+@router.get("/tokens", response=TokensOut, summary="List your tokens")
+def list_tokens(request: HttpRequest) -> dict[str, Any]:
+    """`hint` is how a token begins, to tell them apart."""
+    return {"items": actions.tokens_of(caller_of(request).user)}
+
+
+@router.post("/tokens", response={201: NewTokenOut}, summary="Make a token")
+def create_token(request: HttpRequest, body: TokenIn) -> tuple[int, dict[str, Any]]:
+    """Its text is in this answer, and nowhere ever after."""
+    token, secret = actions.create_token(
+        body.name, expires_in_days=body.expires_in_days, acting_user=caller_of(request).user
+    )
+    return 201, {"id": token.pk, "name": token.name, "hint": token.hint, "token": secret}
+
+
+@router.delete("/tokens/{int:token_id}", response={204: None}, summary="Take back a token")
+def delete_token(request: HttpRequest, token_id: int) -> tuple[int, None]:
+    """It is refused from now on."""
+    actions.delete_token(token_id, acting_user=caller_of(request).user)
+    return 204, None

@@ -1,0 +1,70 @@
+"""The ASGI application: Django behind a limit on what it is sent, with the hub within its reach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from pocketfleet.errors import PocketfleetError, TooLarge
+from pocketfleet.web.hub import Hub
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Bytes of a request's body. Django reads the whole body, to disk if need be, before it knows who sends it.
+BODY_LIMIT = 2 * 1024 * 1024
+
+
+class Application:
+    """What uvicorn runs."""
+
+    def __init__(self, django: App, hub: Hub) -> None:
+        self._django = django
+        self._hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise ValueError(f"{scope['type']} is not served")
+        body = Body(receive)
+        if _announced(scope) > BODY_LIMIT:
+            body.too_large = True
+        else:
+            await self._django({**scope, "pocketfleet.hub": self._hub}, body.receive, send)
+        if body.too_large:
+            await _refuse(send, TooLarge(f"A request may have {BODY_LIMIT} bytes at most."))
+
+
+class Body:
+    """Counts what comes; past the limit Django is told that the client has gone."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._size = 0
+        self.too_large = False
+
+    async def receive(self) -> Message:
+        """The next message for Django."""
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        if self._size > BODY_LIMIT:
+            self.too_large = True
+            return {"type": "http.disconnect"}
+        return message
+
+
+def _announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name.lower() == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+async def _refuse(send: Send, error: PocketfleetError) -> None:
+    body = json.dumps(error.as_problem()).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,95 @@
+"""What every request passes: headers that guard the page, problem+json for the API, and who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.decorators import async_only_middleware
+from django.utils.http import http_date
+
+from pocketfleet.errors import NotSignedIn, WrongRequest
+from pocketfleet.web import problems
+from pocketfleet.web.callers import Caller, FleetRequest, identify
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+#: No inline script or style, nothing from elsewhere, no frame around us, forms to ourselves only.
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    # the path of a sign-in link must never leave
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # instances are of the same site as we are, so `same-site` would not keep them out
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+_YEAR = 365 * 86400
+
+
+@async_only_middleware
+def guarded(get_response: Handler) -> Handler:
+    """Our host only; every answer with the headers above; every failed answer of the API as problem+json."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        try:
+            request.get_host()
+        except DisallowedHost:
+            response: HttpResponseBase = problems.answer(request, WrongRequest("This host is not served here."))
+        else:
+            response = await get_response(request)
+        if response.status_code >= 400 and problems.is_api(request) and not problems.is_problem(response):
+            response = problems.from_status(response)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if isinstance(response, HttpResponse):
+            response.headers.setdefault("Content-Length", str(len(response.content)))
+        response.headers.setdefault("Date", http_date())
+        if settings.SESSION_COOKIE_SECURE:
+            response.headers.setdefault("Strict-Transport-Security", f"max-age={_YEAR}")
+        return response
+
+    return middleware
+
+
+@async_only_middleware
+def known_caller(get_response: Handler) -> Handler:
+    """Find out who is asking, once, before any view: `request.caller`."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        fleet = cast(FleetRequest, request)
+        fleet.caller, fleet.refusal = None, None
+        if settings.SESSION_COOKIE_NAME in request.COOKIES or "Authorization" in request.headers:
+            fleet.caller, fleet.refusal = await sync_to_async(_identify)(request)
+        fleet.hub = cast(ASGIRequest, request).scope["pocketfleet.hub"]
+        return await get_response(request)
+
+    return middleware
+
+
+def _identify(request: HttpRequest) -> tuple[Caller | None, NotSignedIn | None]:
+    try:
+        return identify(request, settings.CONFIG), None
+    except NotSignedIn as refusal:
+        return None, refusal

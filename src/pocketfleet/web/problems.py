@@ -1,0 +1,118 @@
+"""Errors as answers: problem+json for the API, a plain page for people. The one place that turns one into the other."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from django.core.exceptions import RequestDataTooBig
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+
+from pocketfleet.errors import (
+    DiskTrouble,
+    MethodNotAllowed,
+    NotFound,
+    NotFromHere,
+    NotSignedIn,
+    PocketfleetError,
+    TooLarge,
+    WrongRequest,
+)
+
+log = logging.getLogger("pocketfleet.web")
+
+CONTENT_TYPE = "application/problem+json"
+_BY_STATUS: dict[int, type[PocketfleetError]] = {
+    error.status: error for error in (WrongRequest, NotSignedIn, NotFromHere, NotFound, MethodNotAllowed, TooLarge)
+}
+_UNEXPECTED = "Something unexpected happened; `control.log` in the folder of logs says what."
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether a program asks, and not a person."""
+    return request.path_info.startswith("/api/")
+
+
+def is_problem(response: HttpResponseBase) -> bool:
+    """Whether the answer is problem+json already."""
+    return str(response.headers.get("Content-Type", "")).startswith(CONTENT_TYPE)
+
+
+def answer(request: HttpRequest, error: PocketfleetError) -> HttpResponse:
+    """The error as whoever asks can read it."""
+    return problem(error) if is_api(request) else page(request, error)
+
+
+def problem(error: PocketfleetError) -> HttpResponse:
+    """The error as RFC 9457 has it."""
+    body = json.dumps(error.as_problem(), cls=DjangoJSONEncoder)
+    response = HttpResponse(body, status=error.status, content_type=CONTENT_TYPE)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="pocketfleet"'
+    if (seconds := error.facts.get("retry_after")) is not None:
+        response.headers["Retry-After"] = str(int(seconds))
+    return response
+
+
+def page(request: HttpRequest, error: PocketfleetError) -> HttpResponse:
+    """The error as a page; as a notice above the list, where htmx asked for a part of one."""
+    context = {"title": error.title, "detail": error.detail, "home": reverse("instances")}
+    if not request.headers.get("HX-Request"):
+        return render(request, "plain.html", context, status=error.status)
+    response = render(request, "notice.html", context, status=error.status)
+    response.headers["HX-Retarget"] = "#notice"
+    response.headers["HX-Reswap"] = "innerHTML"
+    return response
+
+
+def from_status(response: HttpResponseBase) -> HttpResponse:
+    """A failed answer that somebody else made (Django, django-ninja) as problem+json."""
+    kind = _BY_STATUS.get(response.status_code)
+    made = problem(kind() if kind else PocketfleetError(_UNEXPECTED))
+    made.status_code = response.status_code if kind else 500
+    if allow := response.headers.get("Allow"):
+        made.headers["Allow"] = allow
+    made.cookies = response.cookies
+    return made
+
+
+def of_exception(error: Exception) -> PocketfleetError:
+    """What people are told of an exception that nobody caught; what it was goes to the log."""
+    if isinstance(error, PocketfleetError):
+        return error
+    if isinstance(error, RequestDataTooBig):
+        return TooLarge()
+    log.exception("a request failed", exc_info=error)
+    if isinstance(error, DatabaseError):
+        return DiskTrouble(f"The database did not take it: {error}. Check free space and permissions of its folder.")
+    return PocketfleetError(_UNEXPECTED)
+
+
+def not_from_here(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's CSRF check failed."""
+    return answer(request, NotFromHere("This form is too old, or did not come from our page. Go back and try again."))
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler of 400."""
+    return answer(request, TooLarge() if isinstance(exception, RequestDataTooBig) else WrongRequest())
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler of 403."""
+    return answer(request, NotFromHere())
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler of 404."""
+    return answer(request, NotFound(f"There is nothing at {request.path_info[:100]}."))
+
+
+def unexpected(request: HttpRequest) -> HttpResponse:
+    """Django's handler of 500; Django has written the exception to the log."""
+    return answer(request, PocketfleetError(_UNEXPECTED))

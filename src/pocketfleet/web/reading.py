@@ -1,0 +1,200 @@
+"""What pages and API show: rows of the database as plain dictionaries, in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, F, FilteredRelation, Prefetch, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from pocketfleet.config import Config
+from pocketfleet.domain import hostnames, ranges
+from pocketfleet.domain.releases import SCHEMA_BOUNDARIES, Version
+from pocketfleet.domain.states import OPEN_OPERATION_STATES, OperationState, Process, instance_state
+from pocketfleet.errors import InstanceNotFound, OperationNotFound
+from pocketfleet.models import Instance, Offer, Operation, Release, Source, Step
+
+Row = dict[str, Any]
+
+_OPEN = sorted(OPEN_OPERATION_STATES)
+_BOUNDARIES = {boundary.text for boundary in SCHEMA_BOUNDARIES}
+
+
+def instances(config: Config, *, search: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Row], int]:
+    """The instances whose name or id holds the search text, by name, and how many there are of them: one query."""
+    found, counted = _instances(), Instance.objects.filter(deleted_at=None).order_by()
+    if search := search.strip().lower()[:100].replace("\0", ""):
+        matching = Q(name__contains=search) | Q(id__startswith=search)
+        found, counted = found.filter(matching), counted.filter(matching)
+    total = counted.values(everything=Value(1)).annotate(count=Count("pk")).values("count")
+    rows = list(found.annotate(total=Coalesce(Subquery(total), 0))[offset : offset + limit])
+    if rows:
+        return [instance_row(row, config) for row in rows], rows[0].total
+    # past the end there is no row that could carry the total
+    return [], counted.count() if offset else 0
+
+
+def instance(config: Config, reference: str) -> Row:
+    """The instance with this name or id. Raises InstanceNotFound."""
+    field = "id" if hostnames.is_id(reference) else "name"
+    found = _instances().filter(**{field: reference}).first() if _plain(reference) else None
+    if found is None:
+        raise InstanceNotFound(reference[:70])
+    return instance_row(found, config)
+
+
+def process_counts() -> dict[str, int]:
+    """How many instances are awake, waking and failing; the sleeping many are not counted one by one."""
+    found = Instance.objects.filter(deleted_at=None).exclude(process=Process.ASLEEP).order_by()
+    return {str(row["process"]): row["count"] for row in found.values("process").annotate(count=Count("pk"))}
+
+
+def operation(operation_id: str) -> Row:
+    """The operation with this id, and its steps. Raises OperationNotFound."""
+    found = _operations().filter(id=operation_id).first() if _plain(operation_id) else None
+    if found is None:
+        raise OperationNotFound(f"There is no operation “{operation_id[:70]}”.")
+    return operation_row(found)
+
+
+def operations(
+    *, states: Iterable[str] = (), instance_id: str | None = None, since: datetime | None = None, limit: int = 100
+) -> list[Row]:
+    """Operations, the newest first: in one of these states, of this instance, ended no earlier than `since`."""
+    found = _operations().order_by("-created_at", "-id")
+    if chosen := list(states):
+        found = found.filter(state__in=chosen)
+    if instance_id is not None:
+        found = found.filter(instance_id=instance_id)
+    if since is not None:
+        found = found.filter(finished_at__gte=since)
+    return [operation_row(row) for row in found[:limit]]
+
+
+def operations_to_show(since: datetime, limit: int = 20) -> list[Row]:
+    """What is under way, and what failed since then; the newest first."""
+    failed = Q(state__in=[OperationState.FAILED, OperationState.ROLLED_BACK], finished_at__gte=since)
+    found = _operations().filter(Q(state__in=_OPEN) | failed).order_by("-created_at", "-id")
+    return [operation_row(row) for row in found[:limit]]
+
+
+def releases(line: str | None = None) -> list[Row]:
+    """The catalogue, the newest first; of one line only, such as `0.22`, where that is given. Two queries."""
+    offers = Prefetch("offers", Offer.objects.only("release_id", "source", "published_at").order_by("source"))
+    found = [(Version(row.id), row) for row in Release.objects.prefetch_related(offers)]
+    found.sort(key=lambda pair: pair[0], reverse=True)
+    rows = [_release_row(version, row) for version, row in found]
+    return [row for row in rows if line is None or row["line"] == line]
+
+
+def sources() -> list[Row]:
+    """How the last look at each source went."""
+    return [
+        {"name": row.id, "refreshed_at": row.refreshed_at, "warning": row.warning}
+        for row in Source.objects.order_by("id")
+    ]
+
+
+def known_versions() -> list[Version]:
+    """Every release that any source knows."""
+    return [Version(text) for text in Release.objects.values_list("id", flat=True)]
+
+
+def resolved(text: str) -> Row:
+    """A range and the release it stands for now; an empty text is what a new instance gets. Raises WrongRange,
+    NoReleaseMatches (with `near`)."""
+    known = known_versions()
+    wanted = ranges.check_range(text) if text.strip() else ranges.default_range(known)
+    return {"range": wanted, "release": ranges.resolve(wanted, known).text}
+
+
+def instance_row(row: Any, config: Config) -> Row:
+    """An instance as JSON has it; `row` comes from `_instances()`."""
+    state = instance_state(row.power, bool(row.suspended), bool(row.hold), row.process)
+    own = row.idle_timeout
+    return {
+        "id": row.id,
+        "name": row.name,
+        "url": config.instance_url(row.name or row.id),
+        "host_id": config.instance_url(row.id),
+        "state": state.value,
+        "reason": row.suspended or row.reason,
+        "retry_at": row.retry_at,
+        "range": row.range,
+        "release": row.release,
+        "power": row.power,
+        "dev": row.dev,
+        "always_awake": row.always_awake,
+        "idle_timeout": config.idle_timeout if own is None else own,
+        "idle_timeout_own": own,
+        "superuser_email": row.superuser_email,
+        "secrets": sorted(row.secrets),
+        "ready": row.ready,
+        "awake_since": row.awake_since,
+        "created_at": row.created_at,
+        "generation": row.generation,
+        "observed_generation": row.observed_generation,
+        "operation": {"id": row.open_id, "kind": row.open_kind, "state": row.open_state} if row.open_id else None,
+    }
+
+
+def operation_row(row: Operation) -> Row:
+    """An operation as JSON has it. Its params stay inside: a password's hash is among them."""
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "instance": row.instance.name if row.instance else None,
+        "instance_id": row.instance_id,
+        "state": str(row.state),
+        "steps": [_step_row(step) for step in row.steps.all()],
+        "error": row.error,
+        "result": row.result,
+        "actor": row.actor,
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+    }
+
+
+def _plain(text: str) -> bool:
+    """Whether it could be a name or an id at all: PostgreSQL refuses a NUL."""
+    return text.isascii() and text.isprintable()
+
+
+def _instances() -> QuerySet[Any]:
+    # at most one such operation, by the partial unique index: the join cannot multiply rows
+    opened = FilteredRelation("operations", condition=Q(operations__state__in=_OPEN, operations__exclusive=True))
+    return Instance.objects.filter(deleted_at=None).annotate(
+        opened=opened, open_id=F("opened__id"), open_kind=F("opened__kind"), open_state=F("opened__state")
+    )
+
+
+def _operations() -> QuerySet[Operation]:
+    steps = Prefetch("steps", Step.objects.order_by("position"))
+    return Operation.objects.select_related("instance").prefetch_related(steps)
+
+
+def _step_row(row: Step) -> Row:
+    return {
+        "name": row.name,
+        "state": str(row.state),
+        "progress": row.progress,
+        "message": row.message,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+    }
+
+
+def _release_row(version: Version, row: Release) -> Row:
+    offers = list(row.offers.all())
+    published = [offer.published_at for offer in offers if offer.published_at is not None]
+    return {
+        "version": row.id,
+        "line": version.line,
+        "sources": [offer.source for offer in offers],
+        "fetched": bool(row.sha256),
+        "schema_boundary": row.id in _BOUNDARIES,
+        "published_at": min(published, default=None),
+    }

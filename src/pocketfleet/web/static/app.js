@@ -1,0 +1,111 @@
+// What the page does by itself: follow the server's events, keep times going, copy, keep open what was open.
+"use strict";
+
+(() => {
+  const body = document.body;
+  const lost = document.querySelector("[data-lost]");
+  const RETRY_MOST = 15000;
+  let source = null;
+  let retry = 500;
+  let timer = 0;
+
+  const look = () => {
+    const live = document.getElementById("live");
+    if (live && window.htmx) window.htmx.trigger(live, "look");
+  };
+
+  const connected = (yes) => {
+    if (lost) lost.hidden = yes;
+    body.dataset.connected = yes;
+  };
+
+  const close = () => {
+    clearTimeout(timer);
+    if (source) source.close();
+    source = null;
+  };
+
+  const open = () => {
+    close();
+    source = new EventSource(body.dataset.live);
+    source.addEventListener("hello", () => {
+      retry = 500;
+      connected(true);
+      look();
+    });
+    source.addEventListener("change", look);
+    source.addEventListener("error", () => {
+      connected(false);
+      close();
+      timer = setTimeout(open, retry);
+      retry = Math.min(retry * 2, RETRY_MOST);
+    });
+  };
+
+  if (body.dataset.live && window.EventSource) {
+    open();
+    // a browser keeps six connections to a server: tabs that nobody sees must not hold one each
+    document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+    window.addEventListener("pagehide", close);
+    window.addEventListener("pageshow", (event) => event.persisted && open());
+  }
+
+  // the same words as tags.py, `duration`
+  const duration = (seconds) => {
+    for (const [size, unit] of [[86400, "day"], [3600, "hour"], [60, "minute"]]) {
+      const count = Math.floor(seconds / size);
+      if (count >= 1) return `${count} ${unit}${count > 1 ? "s" : ""}`;
+    }
+    return "a moment";
+  };
+  const tick = () => {
+    for (const time of document.querySelectorAll("time[data-since]")) {
+      const text = duration((Date.now() - Date.parse(time.dateTime)) / 1000);
+      if (time.textContent !== text) time.textContent = text;
+    }
+  };
+  setInterval(tick, 5000);
+
+  const prepare = () => {
+    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
+  };
+  prepare();
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+  });
+
+  let opened = [];
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    opened = [...document.querySelectorAll("#live details[open]")].map((details) => details.id);
+    // whatever went wrong is said above the list, and the list stays
+    if (event.detail.xhr.getResponseHeader("HX-Retarget")) event.detail.shouldSwap = true;
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+    prepare();
+    if (event.detail.target?.id === "new" || event.detail.elt?.id === "new") document.getElementById("created")?.focus();
+  });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.requestConfig.verb !== "get") document.getElementById("notice")?.replaceChildren();
+  });
+  const unreachable = () => {
+    const notice = document.getElementById("notice");
+    if (!notice) return;
+    const text = document.createElement("p");
+    text.className = "notice bad";
+    text.textContent = "The server did not answer. Nothing may have changed; try again in a moment.";
+    notice.replaceChildren(text);
+  };
+  for (const name of ["htmx:sendError", "htmx:responseError"]) {
+    document.addEventListener(name, (event) => {
+      if (event.detail.requestConfig?.verb === "get") return;
+      if (name === "htmx:responseError" && event.detail.xhr.getResponseHeader("HX-Retarget")) return;
+      if (name === "htmx:responseError" && event.detail.xhr.status < 500) return;
+      unreachable();
+    });
+  }
+})();

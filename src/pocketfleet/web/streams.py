@@ -1,0 +1,137 @@
+"""Server-sent events: how they look on the wire, kept alive, and ended when the client or the process goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection
+from django.http import StreamingHttpResponse
+
+from pocketfleet.errors import TooManyStreams
+from pocketfleet.logs import LogLine
+from pocketfleet.web import reading
+from pocketfleet.web.hub import Changed, Feed, Hub
+
+#: Seconds of silence after which a comment is sent, so that nobody on the way takes the stream for dead.
+KEEP_ALIVE = 15.0
+#: Streams that one process carries; each costs a thread that sleeps, and a descriptor.
+STREAMS = 500
+#: Seconds between two events of one operation or of a page: what changes faster is shown together.
+CALM = 0.1
+PAGE_CALM = 0.4
+
+_FINAL = frozenset({"asking", "succeeded", "failed", "rolled_back", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: its name, and JSON data."""
+
+    name: str
+    data: Any = None
+
+    def __bytes__(self) -> bytes:
+        data = json.dumps(self.data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+        return f"event: {self.name}\ndata: {data}\n\n".encode(errors="replace")
+
+
+async def respond(hub: Hub, events: AsyncGenerator[Event, None]) -> StreamingHttpResponse:
+    """An answer of these events; nothing is read ahead of a slow client. Raises TooManyStreams."""
+    if hub.streams >= STREAMS:
+        raise TooManyStreams("Too many event streams are open on this server; try again later.", retry_after=10)
+    # the request's own connection would lie open for as long as the stream lives
+    await sync_to_async(connection.close)()
+    response = StreamingHttpResponse(_on_the_wire(hub, events), content_type="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def changes(hub: Hub) -> AsyncGenerator[Event, None]:
+    """`change` with kind and key for everything that changes; `missed` where the client was too slow."""
+    async with hub.listen() as feed:
+        yield Event("hello")
+        while not feed.closed:
+            taken = await feed.take(KEEP_ALIVE)
+            if feed.missed:
+                feed.missed = False
+                yield Event("missed")
+            for change in taken:
+                yield Event("change", change._asdict())
+
+
+async def page_changes(hub: Hub) -> AsyncGenerator[Event, None]:
+    """`change` when a page should look again: not more often than a few times a second, the last one never lost."""
+    async with hub.listen() as feed:
+        yield Event("hello")
+        while not feed.closed:
+            taken = await feed.take(KEEP_ALIVE)
+            if taken or feed.missed:
+                feed.missed = False
+                yield Event("change")
+                await _rest(feed, PAGE_CALM)
+
+
+async def operation(hub: Hub, operation_id: str) -> AsyncGenerator[Event, None]:
+    """`operation` with the whole of it at first and on every change; ends after the final one."""
+    wanted = Changed("operation", operation_id)
+    async with hub.listen(lambda change: change == wanted) as feed:
+        shown = None
+        while not feed.closed:
+            row = await hub.read(reading.operation, operation_id)
+            if row != shown:
+                shown = row
+                yield Event("operation", row)
+            if row["state"] in _FINAL:
+                return
+            await _rest(feed, CALM)
+            await feed.take(KEEP_ALIVE)
+
+
+async def lines(source: AsyncIterator[LogLine]) -> AsyncGenerator[Event, None]:
+    """`line` for every line of an instance's log; never ends by itself."""
+    yield Event("hello")
+    async for line in source:
+        yield Event("line", {"at": line.at, "stream": line.stream, "text": line.text})
+
+
+async def _rest(feed: Feed, seconds: float) -> None:
+    if not feed.closed:
+        await asyncio.sleep(seconds)
+
+
+async def _on_the_wire(hub: Hub, events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+    """Events as bytes, a comment after every silence, and an end when the client goes or the process stops."""
+    hub.streams += 1
+    ended: asyncio.Future[bool] = asyncio.ensure_future(hub.ended.wait())
+    coming: asyncio.Future[Event | None] = asyncio.ensure_future(_next(events))
+    try:
+        while True:
+            awaited: set[asyncio.Future[Any]] = {coming, ended}
+            await asyncio.wait(awaited, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                return
+            if not coming.done():
+                yield b": still here\n\n"
+                continue
+            event = coming.result()
+            if event is None:
+                return
+            yield bytes(event)
+            coming = asyncio.ensure_future(_next(events))
+    finally:
+        hub.streams -= 1
+        for task in (coming, ended):
+            task.cancel()
+        await asyncio.gather(coming, ended, return_exceptions=True)
+        await events.aclose()
+
+
+async def _next(events: AsyncGenerator[Event, None]) -> Event | None:
+    return await anext(events, None)

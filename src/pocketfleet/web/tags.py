@@ -1,0 +1,62 @@
+"""What templates may call: addresses of static files, and times as people say them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from pocketfleet.web.assets import asset_url
+
+register = template.Library()
+
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
+
+
+@register.simple_tag
+def asset(name: str) -> str:
+    """The address of a static file."""
+    return asset_url(name)
+
+
+@register.simple_tag
+def since(moment: datetime | None) -> SafeString | str:
+    """How long ago, as `<time>`; the script keeps it going."""
+    if moment is None:
+        return ""
+    return format_html(
+        '<time datetime="{}" title="{}" data-since>{}</time>',
+        moment.isoformat(timespec="seconds"),
+        moment.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        duration((timezone.now() - moment).total_seconds()),
+    )
+
+
+@register.filter
+def percent(progress: float | None) -> int:
+    """0 to 100."""
+    return round(100 * min(max(progress or 0.0, 0.0), 1.0))
+
+
+@register.filter
+def first_line(text: str) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+@register.filter
+def more_lines(text: str) -> bool:
+    """Whether there is more than the first line."""
+    return len([line for line in text.splitlines() if line.strip()]) > 1
+
+
+def duration(seconds: float) -> str:
+    """`3 minutes`; the script says the same (app.js, `duration`)."""
+    for size, unit in _UNITS:
+        count = int(seconds // size)
+        if count >= 1:
+            return f"{count} {unit}" + ("s" if count > 1 else "")
+    return "a moment"
