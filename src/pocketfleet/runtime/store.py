@@ -88,8 +88,8 @@ class ReleaseStore:
 
     def record(self, version: str) -> Fetched | None:
         """What was written down beside the executable when it was fetched; None where there is none."""
-        home = self._home(version)
         try:
+            home = self._home(version)
             path = self.path(version)
             noted = json.loads((home / _RECORD).read_bytes())
             return Fetched(version, str(noted["source"]), str(noted["sha256"]), path)
@@ -102,6 +102,7 @@ class ReleaseStore:
         Whoever asks for a release that is being fetched waits for that fetch; it ends when nobody waits any more.
         Raises ReleaseUnusable with what each source said, DiskTrouble.
         """
+        self._home(version)
         flight = self._flights.get(version)
         if flight is None:
             flight = self._flights[version] = _Flight(partial(self._fetch, version, offers, known_sha256))
@@ -183,19 +184,21 @@ class ReleaseStore:
         _write_record(ready / _RECORD, offer, sha256)
         for path in (ready / EXECUTABLE, ready / _RECORD, ready):
             _flush(path)
-        self._rename(ready, offer.version)
+        self._rename(ready, offer.version, sha256)
         self._verified.add(offer.version)
-        return Fetched(offer.version, offer.source, sha256, self.path(offer.version))
+        return Fetched(offer.version, offer.source, sha256, self._home(offer.version) / EXECUTABLE)
 
-    def _rename(self, ready: Path, version: str) -> None:
+    def _rename(self, ready: Path, version: str, sha256: str) -> None:
         try:
             ready.rename(self._home(version))
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            # what is there was found wanting, or another process was faster with the very same
-            self._put_aside(version)
-            ready.rename(self._home(version))
+            there = self.record(version)
+            if there is None or there.sha256 != sha256 or sha256_of(there.path) != sha256:
+                self._put_aside(version)
+                ready.rename(self._home(version))
+            # else another process was faster with the very same
         _flush(self._folder)
 
     def _put_aside(self, version: str) -> None:
@@ -242,7 +245,7 @@ async def _answer(executable: Path) -> str:
     process = await _spawn(executable)
     try:
         async with asyncio.timeout(_ANSWER_TIMEOUT):
-            said = await cast(asyncio.StreamReader, process.stdout).read(10_000)
+            said = await _read(cast(asyncio.StreamReader, process.stdout), 10_000)
             await process.wait()
             return said.decode(errors="replace")
     except TimeoutError:
@@ -251,6 +254,14 @@ async def _answer(executable: Path) -> str:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _read(stream: asyncio.StreamReader, limit: int) -> bytes:
+    """Up to the end, however small the pieces in which it comes, but not without a limit."""
+    said = b""
+    while len(said) < limit and (piece := await stream.read(limit)):
+        said += piece
+    return said
 
 
 async def _spawn(executable: Path) -> asyncio.subprocess.Process:
