@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +80,7 @@ class InstanceLog:
             found = _last_lines(path, count - len(found)) + found
         return [_parse(line) for line in found]
 
-    async def follow(self, tail: int = 0) -> AsyncIterator[LogLine]:
+    async def follow(self, tail: int = 0) -> AsyncGenerator[LogLine, None]:
         """The last `tail` lines, then every new one as it comes, across rotation. Ends only when it is closed.
 
         Between its lines and the new ones nothing is lost or repeated. Works in another process than the writer's.
@@ -101,8 +101,9 @@ class InstanceLog:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o600)
         try:
-            room = self._max_bytes - os.fstat(descriptor).st_size
-            count = _fitting(records, room)
+            size = os.fstat(descriptor).st_size
+            room = self._max_bytes - size
+            count = _fitting(records, room) or (0 if size else 1)  # one that never fits has a file of its own
             os.write(descriptor, b"".join(records[:count]))
         finally:
             os.close(descriptor)
@@ -185,11 +186,10 @@ class _Reader:
 
 
 def _fitting(records: list[bytes], room: int) -> int:
-    """How many records fit, at least one."""
     total = 0
     for count, record in enumerate(records):
         total += len(record)
-        if total > room and count:
+        if total > room:
             return count
     return len(records)
 

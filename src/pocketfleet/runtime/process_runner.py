@@ -22,6 +22,9 @@ from pocketfleet.runtime.processes import Pidfd
 from pocketfleet.runtime.records import RunRecord, RunRecords
 from pocketfleet.runtime.runner import ExitCode, Running
 
+#: Seconds that a guest which is just dying gets to let go of its lock: its first thread may be gone before the rest.
+_DYING_SECONDS = 0.5
+
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +75,7 @@ class ProcessRunner:
             with contextlib.suppress(ProcessLookupError):
                 return self._watch(replace(record, pid=pid), None)
         with contextlib.suppress(PocketfleetError):
-            (await take_lock(path, patience=0)).close()
+            (await take_lock(path, _DYING_SECONDS)).close()
             self._records.remove(instance_id)
         return None
 

@@ -113,12 +113,13 @@ class RawStream:
         with contextlib.suppress(OSError):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
-                if not _punch_hole(descriptor, self.position) and os.fstat(descriptor).st_size == self.position:
+                if _punch_hole(descriptor, self.position):
+                    self._punched = self.position
+                elif os.fstat(descriptor).st_size == self.position:
                     os.ftruncate(descriptor, 0)  # a disk without holes: all was read, and the guest appends
-                    self.position = 0
+                    self.position = self._punched = 0
             finally:
                 os.close(descriptor)
-        self._punched = self.position
 
 
 def _cut(line: bytes) -> bytes:

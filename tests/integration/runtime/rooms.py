@@ -7,6 +7,8 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ import bcrypt
 from pocketfleet.config import Config
 from pocketfleet.domain.hostnames import new_id
 from pocketfleet.errors import ReleaseUnusable
+from pocketfleet.runtime import probe
 from pocketfleet.runtime.guest import Guest, make_folders
 from pocketfleet.runtime.output import LogKeeper
 from pocketfleet.runtime.process_runner import ProcessRunner
@@ -135,6 +138,7 @@ async def house(home: Path, **settings: Any) -> AsyncIterator[House]:
     try:
         yield made
     finally:
+        made.edge.open.clear()
         await made.supervisor.stop_all()
         writing.cancel()
 
@@ -170,13 +174,22 @@ async def request(address: str, path: str, body: Any = None, token: str = "") ->
 
 async def sign_in(guest: Guest, address: str) -> str:
     """A superuser's token."""
-    path = "/api/collections/_superusers/auth-with-password" if guest.has_superusers else "/api/admins/auth-with-password"
+    path = (
+        "/api/collections/_superusers/auth-with-password" if guest.has_superusers else "/api/admins/auth-with-password"
+    )
     answer = await request(address, path, {"identity": EMAIL, "password": PASSWORD})
     return str(answer["token"])
+
+
+def kill(pid: int, address: str) -> None:
+    """SIGKILL, and wait until connections are refused, without letting anybody notice the death meanwhile."""
+    os.kill(pid, signal.SIGKILL)
+    while probe.accepts(address):
+        time.sleep(0.0005)
 
 
 async def until(true: Any, seconds: float = 10) -> None:
     """Wait for a condition that no event tells of."""
     async with asyncio.timeout(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
