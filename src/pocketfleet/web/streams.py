@@ -46,11 +46,16 @@ async def respond(hub: Hub, events: AsyncGenerator[Event, None]) -> StreamingHtt
     if hub.streams >= STREAMS:
         raise TooManyStreams("Too many event streams are open on this server; try again later.", retry_after=10)
     # the request's own connection would lie open for as long as the stream lives
-    await sync_to_async(connection.close)()
+    await sync_to_async(_close_connection)()
     response = StreamingHttpResponse(_on_the_wire(hub, events), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+def _close_connection() -> None:
+    # looked up here, in the request's thread: elsewhere `connection` is another one
+    connection.close()
 
 
 async def changes(hub: Hub) -> AsyncGenerator[Event, None]:
