@@ -33,6 +33,8 @@ RESTART_AFTER = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 YOUNG = 10.0
 #: Seconds for control and node to answer the first time; migrations of a large database are before that.
 READY_WITHIN = 60.0
+#: Seconds between two looks for ended guests that nobody waits for.
+ORPHANS_AFTER = 1.0
 #: Seconds that requests under way get when everything stops.
 LAST_REQUESTS = 2.0
 
@@ -105,6 +107,9 @@ class Serve:
         self.stopping = asyncio.Event()
         self.environment = os.environ | config.environment()
         self.children: dict[str, Child] = {}
+        #: children that had ended at the last look, and the timer of the next one
+        self._ended: set[int] = set()
+        self._look: asyncio.TimerHandle | None = None
 
     async def run(self) -> int:
         """1 folders, 2 tables, 3 operator's file, 4 edge, 5 node and control, 6 the greeting; then watch; then stop."""
@@ -134,7 +139,7 @@ class Serve:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.stopping.set)
-        loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
+        loop.add_signal_handler(signal.SIGCHLD, self._child_ended)
 
     async def _prepare(self) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
@@ -233,13 +238,24 @@ class Serve:
     def _warn(self, text: str) -> None:
         self.console.print(f"[yellow]![/yellow] {time.strftime('%H:%M:%S')} {text}")
 
+    def _child_ended(self) -> None:
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(ORPHANS_AFTER, self._reap_orphans)
+
     def _reap_orphans(self) -> None:
-        """Guests whose node died are our children now: without this they would stay zombies."""
-        ours = {child.process.pid for child in self.children.values() if child.process is not None}
-        for pid in _ended_children():
-            if pid not in ours:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+        """Guests whose node died are our children now: without this they would stay zombies.
+
+        Whom we started asyncio waits for, at once; taken from it, its exit code would be lost. So an orphan is who
+        was a zombie at two looks.
+        """
+        ended = set(_ended_children())
+        orphans = ended & self._ended
+        for pid in orphans:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        self._ended, self._look = ended - orphans, None
+        if self._ended:
+            self._child_ended()
 
     # --- stop --------------------------------------------------------------------------------------------------
 
