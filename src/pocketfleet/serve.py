@@ -35,6 +35,8 @@ YOUNG = 10.0
 READY_WITHIN = 60.0
 #: Seconds between two looks for ended guests that nobody waits for.
 ORPHANS_AFTER = 1.0
+#: Seconds between two looks for guests that ended after their node did.
+REAP_EVERY = 2.0
 #: Seconds that requests under way get when everything stops.
 LAST_REQUESTS = 2.0
 
@@ -118,7 +120,7 @@ class Serve:
         prepared = await self._prepare()
         self._write_operator_file()
         self._make_children()
-        watchers: list[asyncio.Task[None]] = []
+        watchers = [asyncio.create_task(self._reap_orphans(), name="reap orphans")]
         try:
             for child in self.children.values():
                 await child.start(self.environment)
@@ -242,20 +244,19 @@ class Serve:
         if self._look is None:
             self._look = asyncio.get_running_loop().call_later(ORPHANS_AFTER, self._reap_orphans)
 
-    def _reap_orphans(self) -> None:
+    async def _reap_orphans(self) -> None:
         """Guests whose node died are our children now: without this they would stay zombies.
 
-        Whom we started asyncio waits for, at once; taken from it, its exit code would be lost. So an orphan is who
-        was a zombie at two looks.
+        Only those that were zombies at the look before: asyncio takes its own at once, and must get them first.
         """
-        ended = set(_ended_children())
-        orphans = ended & self._ended
-        for pid in orphans:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        self._ended, self._look = ended - orphans, None
-        if self._ended:
-            self._child_ended()
+        before: set[int] = set()
+        while True:
+            await asyncio.sleep(REAP_EVERY)
+            zombies = _zombie_children()
+            for pid in zombies & before:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            before = zombies
 
     # --- stop --------------------------------------------------------------------------------------------------
 
@@ -382,14 +383,14 @@ def _adopt_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def _ended_children() -> list[int]:
+def _zombie_children() -> set[int]:
     """Pids of the children that have ended and were not waited for."""
-    found = []
-    task = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    for word in task.read_text().split():
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{word}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                found.append(int(word))
+    found = set()
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+        for pid in children:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                found.add(int(pid))
     return found
 
 
