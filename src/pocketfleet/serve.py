@@ -255,7 +255,7 @@ class Serve:
             zombies = _zombie_children()
             for pid in zombies & before:
                 with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+                    os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - does not block
             before = zombies
 
     # --- stop --------------------------------------------------------------------------------------------------

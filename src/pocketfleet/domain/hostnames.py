@@ -134,7 +134,7 @@ def check_name(name: str) -> str:
     Raises WrongName with what to change.
     """
     if not isinstance(name, str) or not name:
-        raise WrongName("A name is needed, for example `shop`.", name=str(name)[:100])
+        raise WrongName("A name is needed, for `shop`.", name=str(name)[:100])
     shown = name if len(name) <= 70 else name[:70] + "…"
     if len(name) > 63:
         raise WrongName(f"“{shown}” has {len(name)} characters; a name has at most 63.", name=shown)
