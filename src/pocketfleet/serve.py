@@ -33,8 +33,6 @@ RESTART_AFTER = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 YOUNG = 10.0
 #: Seconds for control and node to answer the first time; migrations of a large database are before that.
 READY_WITHIN = 60.0
-#: Seconds between two looks for ended guests that nobody waits for.
-ORPHANS_AFTER = 1.0
 #: Seconds between two looks for guests that ended after their node did.
 REAP_EVERY = 2.0
 #: Seconds that requests under way get when everything stops.
@@ -111,7 +109,6 @@ class Serve:
         self.children: dict[str, Child] = {}
         #: children that had ended at the last look, and the timer of the next one
         self._ended: set[int] = set()
-        self._look: asyncio.TimerHandle | None = None
 
     async def run(self) -> int:
         """1 folders, 2 tables, 3 operator's file, 4 edge, 5 node and control, 6 the greeting; then watch; then stop."""
@@ -141,7 +138,6 @@ class Serve:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.stopping.set)
-        loop.add_signal_handler(signal.SIGCHLD, self._child_ended)
 
     async def _prepare(self) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
@@ -239,10 +235,6 @@ class Serve:
 
     def _warn(self, text: str) -> None:
         self.console.print(f"[yellow]![/yellow] {time.strftime('%H:%M:%S')} {text}")
-
-    def _child_ended(self) -> None:
-        if self._look is None:
-            self._look = asyncio.get_running_loop().call_later(ORPHANS_AFTER, self._reap_orphans)
 
     async def _reap_orphans(self) -> None:
         """Guests whose node died are our children now: without this they would stay zombies.
