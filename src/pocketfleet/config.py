@@ -157,9 +157,10 @@ class Config:
         return result
 
 
-def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
+def load(environ: Mapping[str, str] | None = None, *, client: bool = False, **overrides: Any) -> Config:
     """The configuration from the environment and, below it, `POCKETFLEET_CONFIG` or `<home>/pocketfleet.toml`.
 
+    `client`: for somebody who only talks to a server, so the home may have a path too long for one.
     Raises WrongConfiguration with the name of the setting and what it takes.
     """
     environ = os.environ if environ is None else environ
@@ -170,7 +171,12 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
     values |= {name: value for name, value in overrides.items() if value is not None}
     hints = get_type_hints(Config)
     converted = {name: _convert(name, value, hints[name]) for name, value in values.items()}
-    return _check(Config(**converted))
+    config = _check(Config(**converted))
+    if not client and len(os.fsencode(config.home)) > _LONGEST_HOME:
+        raise WrongConfiguration(
+            f"{PREFIX}HOME: the path may have at most {_LONGEST_HOME} characters, since unix sockets lie in it."
+        )
+    return config
 
 
 def credentials_file(environ: Mapping[str, str] | None = None) -> Path:
@@ -220,8 +226,6 @@ def _check(config: Config) -> Config:
     def refuse(name: str, why: str) -> None:
         raise WrongConfiguration(f"{PREFIX}{name.upper()}: {why}")
 
-    if len(os.fsencode(config.home)) > _LONGEST_HOME:
-        refuse("home", f"the path may have at most {_LONGEST_HOME} characters, since unix sockets lie in it.")
     for name in ("port", "guest_port"):
         if not 1 <= getattr(config, name) <= 65535:
             refuse(name, "a port is a number from 1 to 65535.")

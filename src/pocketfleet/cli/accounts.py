@@ -42,7 +42,7 @@ def login(
         output.print_json({"name": me["name"], "url": url})
         return
     print(f"Signed in to {url} as {me['name']}.")
-    if load().operator_file.exists():
+    if load(client=True).operator_file.exists():
         output.say(f"A pocketfleet runs on this machine, too, and comes first: add `--server {url}` to mean this one.")
     output.say(f"The token is kept in {file}.")
 

@@ -33,7 +33,7 @@ def connect(timeout: float = 30.0) -> Client:
     from pocketfleet.cli.credentials import find_server
     from pocketfleet.config import load
 
-    return Client(find_server(load(), chosen.server), timeout=timeout)
+    return Client(find_server(load(client=True), chosen.server), timeout=timeout)
 
 
 def path_of(name: str, *rest: str) -> str:
