@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pocketfleet.domain.redaction import redact
 from pocketfleet.domain.states import Process
 from pocketfleet.errors import PocketfleetError, StartFailed
 from pocketfleet.logs import PLATFORM
@@ -27,6 +28,8 @@ from pocketfleet.runtime.surroundings import Place, SeenProcess, Surroundings
 _DRAIN_PAUSE = 0.02
 #: Seconds that what a dead guest left behind gets to let go of the lock by itself.
 _LEFTOVER_PATIENCE = 0.05
+#: Seconds in which a process that is being killed, which still accepts and hangs up, is gone.
+_DYING = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +125,7 @@ class Keeper:
         """Take on what a former node started; whether there was something. It is not published by this."""
         running = await self._runner.adopt(self._id)
         if running is None:
-            self._around.log(self._id).finish()
+            await self._around.log(self._id).finish()
             return False
         self._is_up(running)
         self._note("adopted by a new node")
@@ -163,7 +166,7 @@ class Keeper:
 
     async def _start(self) -> Running:
         guest = self._around.guest_of(self._id)
-        self._around.log(self._id).finish()
+        await self._around.log(self._id).finish()
         with await self._take_lock(self._config.stop_timeout) as lock:
             running = await self._runner.start(guest, lock)
         trouble = await self._trouble_until_it_answers(running, probe.FIRST_PAUSE)
@@ -212,6 +215,10 @@ class Keeper:
 
     async def _check(self, running: Running) -> bool:
         trouble = await self._trouble_until_it_answers(running, 0)
+        deadline = time.monotonic() + _DYING
+        while trouble is None and time.monotonic() < deadline and not await probe.answers(running.address):
+            await asyncio.sleep(probe.pause(0))
+            trouble = await self._trouble_until_it_answers(running, 0)
         if trouble is None:
             return True
         self._note(trouble)
@@ -228,7 +235,7 @@ class Keeper:
             if probe.accepts(running.address):
                 return None
             if waited > self._config.start_timeout:
-                said = self._around.log(self._id).last_output()[-500:]
+                said = redact(self._around.log(self._id).last_output())[-500:]
                 await self._end(running)
                 return f"PocketBase did not accept connections within {waited:.0f} s and was ended. It said: {said}"
             await asyncio.sleep(probe.pause(waited))
@@ -321,7 +328,7 @@ class Keeper:
 
     async def _bury(self, running: Running, *, put_in_order: bool = False) -> None:
         """It is dead: take its last output over, end what it left behind, put its files in order."""
-        self._around.log(self._id).finish()
+        await self._around.log(self._id).finish()
         try:
             with await self._take_lock(_LEFTOVER_PATIENCE):
                 if put_in_order:

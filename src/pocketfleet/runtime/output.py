@@ -53,13 +53,13 @@ class GuestLog(InstanceLog):
         ends = (stream.last_bytes(_REASON_BYTES) for stream in self._streams.values())
         return "\n".join(line for end in ends for line in clean(end.split(b"\n")) if line.strip())
 
-    def finish(self) -> None:
+    async def finish(self) -> None:
         """The guest is gone: take everything over and remove the raw files. Cheap where there are none."""
         self._keeper.unwatch(self)
         if any(stream.path.exists() for stream in self._streams.values()):
             self._restore_positions()
-            while self.take_over(to_the_end=True):
-                pass
+            while self.take_over(to_the_end=True):  # noqa: ASYNC110 - lets others run in between
+                await asyncio.sleep(0)
         for stream in self._streams.values():
             stream.remove()
         with contextlib.suppress(FileNotFoundError):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 STREAMS = ("stdout", "stderr")
 #: Bytes read from one stream at once, so that a flood of one guest does not keep node from the others.
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
 #: What has piled up beyond this is left out of the log: nobody can read it, and reading it would cost everybody.
-BACKLOG_BYTES = 4 * 1024 * 1024
+BACKLOG_BYTES = 1024 * 1024
 #: A longer line is cut.
 LINE_BYTES = 16 * 1024
 #: Consumed bytes after which the disk space behind them is given back.

@@ -38,9 +38,8 @@ _BEGINS_A_CRASH = re.compile(r"^(panic:|fatal error:|unexpected fault)")
 
 def why_it_ended(code: ExitCode, output: str, *, answered: bool) -> str:
     """One text of at most about 1,000 characters: how it ended, its own words (redacted), the next step."""
-    when = "" if answered else " before it answered"
     said = redact("\n".join(_telling(output.splitlines())))[-_LENGTH:]
-    words = [f"PocketBase ended{when}{_how(code)}."]
+    words = [f"PocketBase {_how(code)}{'' if answered else ' before it answered'}."]
     # what one that worked printed last is about its death only where it ended itself
     if said and (not answered or (code or 0) > 0 or _BEGINS_A_CRASH.match(said)):
         words.append(f"It said: {said}")
@@ -57,11 +56,11 @@ def _telling(lines: list[str]) -> list[str]:
 
 def _how(code: ExitCode) -> str:
     if code is None:
-        return ""
+        return "ended"
     if code >= 0:
-        return f" with exit code {code}"
+        return f"ended with exit code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f", ended by {name}" + (" (by hand, or for lack of memory)" if code == -signal.SIGKILL else "")
+    return f"was ended by {name}" + (" (by hand, or for lack of memory)" if code == -signal.SIGKILL else "")

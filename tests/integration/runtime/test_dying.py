@@ -32,7 +32,7 @@ async def test_a_death_is_noticed_and_the_next_request_wakes_it(place: House) ->
     assert place.edge.routes == {}
     assert place.supervisor.awake() == {}
     assert "SIGKILL" in place.last_seen(guest).reason
-    assert "died: PocketBase ended, ended by SIGKILL" in place.log_text(guest)
+    assert "died: PocketBase was ended by SIGKILL" in place.log_text(guest)
     assert await place.supervisor.ensure(guest.instance_id, cause="GET /") == guest.listens_at
 
 

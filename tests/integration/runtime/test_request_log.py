@@ -22,7 +22,8 @@ async def test_the_index_is_made_at_sleep_and_used(place: House, release: str) -
     guest = place.add(release=release)
     path = log_file(guest)
     await wake_and_sleep(place, guest)
-    assert not list(guest.data_folder.glob("*-wal")) + list(guest.data_folder.glob("*-shm"))
+    # PocketBase itself may leave those of data.db, when it is ended right after its start
+    assert not list(guest.data_folder.glob(f"{path.name}-*"))
     with sqlite3.connect(path) as database:
         plan = " ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {DELETE}"))
     database.close()

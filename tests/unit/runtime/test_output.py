@@ -48,9 +48,9 @@ def test_whole_lines_are_taken_and_halves_are_waited_for(log: GuestLog) -> None:
     assert [line.stream for line in log.tail(2)] == ["stdout", "stderr"]
 
 
-def test_at_the_end_half_a_line_is_taken_and_nothing_is_left(log: GuestLog) -> None:
+async def test_at_the_end_half_a_line_is_taken_and_nothing_is_left(log: GuestLog) -> None:
     write(log, b"one\nlast words")
-    log.finish()
+    await log.finish()
     assert texts(log) == ["one", "last words"]
     assert [path.name for path in log.folder.iterdir()] == ["instance.log"]
 
@@ -67,12 +67,12 @@ def test_the_next_node_goes_on_where_this_one_stopped(keeper: LogKeeper, log: Gu
     assert texts(later) == ["one", "two", "three"]
 
 
-def test_an_old_position_does_not_hide_what_is_new(keeper: LogKeeper, log: GuestLog) -> None:
+async def test_an_old_position_does_not_hide_what_is_new(keeper: LogKeeper, log: GuestLog) -> None:
     write(log, b"x" * 100 + b"\n")
     log.take_over()
     for path in log.folder.glob("*.raw"):
         path.unlink()
-    log.finish()
+    await log.finish()
     write(log, b"new\n")
     later = keeper.of(log.folder.name)
     later.watch()
@@ -91,8 +91,8 @@ def test_garbage_becomes_readable() -> None:
 
 def test_a_long_line_is_cut_and_the_next_one_is_whole(log: GuestLog) -> None:
     write(log, b"x" * 1_000_000)
-    for _ in range(10):
-        log.take_over()
+    while log.take_over():
+        pass
     write(log, b"x" * 1000 + b"\nnext\n")
     log.take_over()
     first, second = texts(log)
@@ -126,10 +126,11 @@ def test_the_space_of_what_was_read_is_given_back(log: GuestLog) -> None:
 
 def test_a_disk_without_holes_is_cut_instead(log: GuestLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw_output, "_punch_hole", lambda *_: False)
-    write(log, (b"z" * 999 + b"\n") * 3000)
-    while log.take_over():
-        pass
-    assert raw_output.raw_path(log.folder, "stdout").stat().st_size == 0
+    for _ in range(5):
+        write(log, (b"z" * 999 + b"\n") * 600)
+        while log.take_over():
+            pass
+    assert raw_output.raw_path(log.folder, "stdout").stat().st_size < 1_500_000
     write(log, b"still here\n")
     log.take_over()
     assert len(texts(log)) == 3001

@@ -21,7 +21,7 @@ from pocketfleet.runtime.reasons import why_it_ended
 )
 def test_known_words_get_a_next_step(output: str, hint: str) -> None:
     reason = why_it_ended(0, output, answered=False)
-    assert "before it answered with exit code 0" in reason
+    assert "ended with exit code 0 before it answered" in reason
     assert output in reason
     assert hint in reason
 
@@ -47,6 +47,6 @@ def test_tokens_are_hidden() -> None:
 
 def test_what_a_killed_one_printed_is_not_the_reason() -> None:
     assert why_it_ended(-9, "user said: permission denied", answered=True) == (
-        "PocketBase ended, ended by SIGKILL (by hand, or for lack of memory)."
+        "PocketBase was ended by SIGKILL (by hand, or for lack of memory)."
     )
     assert why_it_ended(None, "whatever", answered=True) == "PocketBase ended."
