@@ -81,12 +81,11 @@ def _fill_draft(draft: Path, texts: dict[str, str]) -> None:
 
 
 def _check(program: Path, draft: Path) -> None:
-    command = [str(program), "-c", "-q", "-f", str(draft / "haproxy.cfg")]
+    command = [str(program), "-c", "-f", str(draft / "haproxy.cfg")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
-        raise WrongConfiguration(
-            f"HAProxy does not take the configuration made for it: {(done.stderr + done.stdout).strip()}"
-        )
+        complaints = [line for line in done.stderr.splitlines() if "[ALERT]" in line] or [done.stderr.strip()]
+        raise WrongConfiguration("HAProxy does not take the configuration made for it: " + "\n".join(complaints))
 
 
 def _check_free(host: str, port: int) -> None:

@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 _ENTRY = re.compile(r"^0x[0-9a-f]+ (\S+) (\S*)$", re.MULTILINE)
 #: What HAProxy says where nothing is wrong: deleting what is not there.
 _FINE = "Key not found."
+#: Entries to delete from which on the whole map is replaced instead.
+_MANY = 200
 #: Seconds between two looks whether a HAProxy that was away is back; the last one repeats.
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -119,13 +121,25 @@ class _Map:
     async def _repair_worker(self, worker: str) -> int:
         there = dict(_ENTRY.findall(await self._master.ask(f"{worker} show map {self._name}")))
         wrong = _difference(there, self._wanted)
-        surplus = self._deletions(key for key in wrong if key in there)
-        missing = {key: self._wanted[key] for key in wrong if key in self._wanted}
-        for command in _batches([f"{worker} {command}" for command in surplus], "; "):
+        surplus = [key for key in wrong if key in there]
+        if len(surplus) > _MANY:
+            await self._replace_in_worker(worker)
+            return len(wrong)
+        for command in _batches([f"{worker} {command}" for command in self._deletions(surplus)], "; "):
             await self._master.ask(command)
-        for payload in _batches(lines(missing).splitlines(), "\n"):
-            await self._master.ask(f"{worker} add map {self._name} <<\n{payload}\n")
+        await self._add_to_worker(worker, self._name, {key: self._wanted[key] for key in wrong if key in self._wanted})
         return len(wrong)
+
+    async def _replace_in_worker(self, worker: str) -> None:
+        """All at once: HAProxy searches a whole map for each entry that is deleted by its key."""
+        answer = await self._master.ask(f"{worker} prepare map {self._name}")
+        version = f"@{int(answer.rpartition(':')[2])}"
+        await self._add_to_worker(worker, f"{version} {self._name}", self._wanted)
+        await self._master.ask(f"{worker} commit map {version} {self._name}")
+
+    async def _add_to_worker(self, worker: str, name: str, entries: Mapping[str, str]) -> None:
+        for payload in _batches(lines(entries).splitlines(), "\n"):
+            await self._master.ask(f"{worker} add map {name} <<\n{payload}\n")
 
     async def _tell_all(self, commands: Sequence[str]) -> None:
         """The newest worker and all older ones. Deleting before adding, since HAProxy would keep both."""

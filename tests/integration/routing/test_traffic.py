@@ -180,7 +180,7 @@ async def test_one_connection_alternating_between_tenants_never_mixes_them(fleet
 
 
 async def test_a_guest_that_ends_idle_connections_costs_no_request(fleet: Fleet) -> None:
-    instance, upstream = await fleet.upstream("hasty")
+    _instance, upstream = await fleet.upstream("hasty")
     upstream.hangs_up = True
 
     async def work() -> list[int]:
@@ -226,7 +226,10 @@ async def test_an_upgraded_connection_goes_both_ways(fleet: Fleet) -> None:
 
 async def test_an_upgrade_to_something_else_is_no_tunnel(fleet: Fleet) -> None:
     await fleet.upstream("shop")
-    text = b"GET / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+    text = (
+        b"GET / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+    )
     reader, writer = await asyncio.open_connection("127.0.0.1", fleet.config.port)
     writer.write(text)
     assert "upgrade" not in _headers(await _read_json(reader))
@@ -234,7 +237,7 @@ async def test_an_upgrade_to_something_else_is_no_tunnel(fleet: Fleet) -> None:
 
 
 async def test_a_slow_client_is_served(fleet: Fleet) -> None:
-    _, upstream = await fleet.upstream("slow")
+    _, _upstream = await fleet.upstream("slow")
     reader, writer = await asyncio.open_connection("127.0.0.1", fleet.config.port)
     for piece in (
         b"POST / HT",
@@ -268,7 +271,7 @@ async def test_the_base_domain_waits_for_control(fleet: Fleet) -> None:
 
 
 async def test_open_requests_are_counted_while_they_last(fleet: Fleet) -> None:
-    instance, upstream = await fleet.upstream("live")
+    instance, _upstream = await fleet.upstream("live")
     async with fleet.client("live") as client:
         await client.get("/")
         quiet = (await fleet.counters.read())[instance]

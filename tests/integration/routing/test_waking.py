@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -53,7 +54,7 @@ async def test_many_requests_for_one_instance_wait_together(fleet: Fleet) -> Non
 
 
 async def test_thousands_wait_at_once(fleet: Fleet) -> None:
-    count, instances = 2000, []
+    count = 2000
     upstreams = [await fleet.upstream(f"many{number}", awake=False) for number in range(20)]
     released = [fleet.waits(instance, upstream.address) for instance, upstream in upstreams]
     instances = [instance for instance, _ in upstreams]
@@ -183,7 +184,7 @@ async def test_a_parked_upload_of_200_megabytes_arrives_whole(fleet: Fleet) -> N
     block, blocks = bytes(range(256)) * 4096, 200
     digest = hashlib.sha256()
 
-    async def body() -> asyncio.AsyncIterator[bytes]:  # type: ignore[name-defined]
+    async def body() -> AsyncIterator[bytes]:
         for _ in range(blocks):
             digest.update(block)
             yield block

@@ -34,6 +34,11 @@ class Upstream:
         """As it stands in a route."""
         return f"{self.host}:{self.port}"
 
+    @property
+    def open_connections(self) -> int:
+        """How many there are now."""
+        return len(self._writers)
+
     async def start(self) -> None:
         """Listen."""
         self._server = await asyncio.start_server(self._serve, self.host, self.port, backlog=4096)
