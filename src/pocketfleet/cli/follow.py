@@ -80,9 +80,7 @@ def failure(operation: dict[str, Any]) -> Problem:
     """What an operation that did not succeed says, as an error."""
     problem = operation.get("error") or {}
     detail = problem.get("detail") or f"The operation ended as “{operation['state']}”."
-    return Problem(
-        {"code": "operation_failed", "status": 500, **problem, "detail": detail, "operation": operation["id"]}
-    )
+    return Problem({"status": 500, **problem, "detail": detail, "operation": operation["id"]})
 
 
 class _Steps:

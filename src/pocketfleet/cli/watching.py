@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -121,14 +122,12 @@ def _print_line(line: dict[str, Any], *, as_json: bool) -> None:
 
         print(json.dumps(line, ensure_ascii=False), flush=True)
         return
-    moment = str(line["at"])[:23].replace("T", " ").rstrip("Z")
-    mark = {"stderr": "!", "event": "*"}.get(line["stream"], " ")
+    moment = datetime.fromisoformat(line["at"]).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    mark = {"stderr": "!", "platform": "*"}.get(line["stream"], " ")
     print(f"{moment} {mark} {output.plain(line['text'])}", flush=sys.stdout.isatty())
 
 
 def _took(operation: dict[str, Any]) -> str:
-    from datetime import datetime
-
     if not operation.get("started_at") or not operation.get("finished_at"):
         return ""
     start, end = (datetime.fromisoformat(operation[key]) for key in ("started_at", "finished_at"))

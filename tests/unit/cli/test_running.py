@@ -167,7 +167,9 @@ def line(text: str, at: str = "2026-01-02T03:04:05.678901Z", stream: str = "stdo
 
 
 def test_logs(cli: Cli, double: Double) -> None:
-    double.answers["GET /instances/shop/logs"] = {"items": [line("hello \x1b[31mred"), line("woken", stream="event")]}
+    double.answers["GET /instances/shop/logs"] = {
+        "items": [line("hello \x1b[31mred"), line("woken", stream="platform")]
+    }
     done = cli("logs", "shop", "--tail", "5")
     assert done.out == "2026-01-02 03:04:05.678   hello �[31mred\n2026-01-02 03:04:05.678 * woken\n"
     assert double.requests[0].url.params["tail"] == "5"
