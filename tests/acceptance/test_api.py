@@ -41,7 +41,7 @@ def test_nothing_is_told_to_strangers(stranger: httpx.Client, path: str) -> None
     assert answer.json()["code"] == "not_signed_in"
 
 
-@pytest.mark.parametrize("token", ["", "pfo_", "pfo_" + "x" * 43, "pft_" + "x" * 43, "é", "x" * 5000])
+@pytest.mark.parametrize("token", ["pfo_", "pfo_" + "x" * 43, "pft_" + "x" * 43, "é", "x" * 5000])
 def test_a_wrong_token_is_refused(stranger: httpx.Client, token: str) -> None:
     headers = {"authorization": f"Bearer {token}".encode()}
     answer = stranger.get("/instances", headers=headers)  # type: ignore[arg-type]  # bytes are what is sent
@@ -132,7 +132,7 @@ def test_the_operators_page_needs_a_sign_in_and_asks_nobody_else(server: Server)
         assert inside.status_code == 200, inside.text[:500]
         page = browser.get("/", headers={"accept": "text/html"})
         assert page.status_code == 200
-        assert re.findall(r"(?:src|href)=[\"'](?:https?:)?//(?!localhost)[^\"']*", page.text) == []
+        assert re.findall(r"(?:src|href)=[\"'](?:https?:)?//(?!(?:[a-z0-9-]+\.)?localhost)[^\"']*", page.text) == []
         browser.cookies.clear()
         again = browser.get(path, headers={"accept": "text/html"}, follow_redirects=True)
         assert "sessionid" not in browser.cookies, "the link works twice"

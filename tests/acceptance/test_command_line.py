@@ -52,12 +52,16 @@ def test_every_answer_can_be_json(server: Server, shop: str) -> None:
         ["tokens"],
         ["power", shop, "on"],
         ["sleep", shop],
-        ["logs", shop],
         ["open", shop],
         ["rename", shop, shop],
     ):
         done = server.cli(*words, "--json")
         assert json.loads(done.stdout) is not None, words
+    with server.client(shop) as client:
+        assert client.get("/api/health").status_code == 200
+    # a log is lines, so that a program may read it as it comes
+    lines = [json.loads(line) for line in server.cli("logs", shop, "--json").stdout.splitlines()]
+    assert {"at", "stream", "text"} <= set(lines[0])
 
 
 def test_tables_name_what_there_is(server: Server, shop: str) -> None:
