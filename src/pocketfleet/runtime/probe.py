@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import select
 import socket
@@ -23,6 +24,28 @@ def accepts(address: str) -> bool:
                 return False
             code = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return code == 0
+
+
+async def answers(address: str) -> bool:
+    """Whether somebody who listens also says something: a process that is being killed accepts, and hangs up.
+
+    One that is too busy to say anything within a second counts as alive.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        reader, writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        return False
+    try:
+        writer.write(b"HEAD /api/health HTTP/1.0\r\n\r\n")
+        async with asyncio.timeout(1.0):
+            return bool(await reader.read(1))
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+    finally:
+        writer.close()
 
 
 def pause(waited: float) -> float:
