@@ -1,19 +1,26 @@
 """The tables; no behaviour."""
 
 from pocketfleet.models.accounts import SignInLink, Token, User
+from pocketfleet.models.copies import Backup, Snapshot
 from pocketfleet.models.instances import Instance
 from pocketfleet.models.journal import Operation, Step
 from pocketfleet.models.records import Audit, Change
 from pocketfleet.models.releases import Offer, Release, Source
+from pocketfleet.models.upgrades import Event, Probe, Rehearsal
 
 __all__ = [
     "Audit",
+    "Backup",
     "Change",
+    "Event",
     "Instance",
     "Offer",
     "Operation",
+    "Probe",
+    "Rehearsal",
     "Release",
     "SignInLink",
+    "Snapshot",
     "Source",
     "Step",
     "Token",

@@ -33,6 +33,22 @@ class Instance(models.Model):
     generation = models.PositiveBigIntegerField(default=1)
     observed_generation = models.PositiveBigIntegerField(default=0)
 
+    # how it follows its range
+    #: `auto`, `schema-safe`, `ask`, `off`; see domain/policies.py
+    policy = models.CharField(max_length=11, default="ask")
+    #: {"days": [0..6, Monday is 0], "from": "02:00", "to": "05:00", "zone": "Europe/Vienna"}; {} for any time
+    window = models.JSONField(default=dict)
+    #: {release: fingerprint} of what failed or was rolled back, not to be tried again by itself
+    refused = models.JSONField(default=dict)
+
+    # how it is kept
+    #: {"cron": "0 3 * * *", "zone": "UTC", "keep": 7, "full": false}; {} for none
+    backup_plan = models.JSONField(default=dict)
+    #: the scheduled moment that was last served, so that missed ones are caught up once
+    backed_up_for = models.DateTimeField(null=True)
+    #: {"last": 5, "daily": 7, "weekly": 4}; {} for the server's own rule
+    retention = models.JSONField(default=dict)
+
     # what node saw
     hold = models.CharField(max_length=15, default="", blank=True)
     process = models.CharField(max_length=7, default=Process.ASLEEP)
