@@ -41,7 +41,7 @@ class Server(uvicorn.Server):
     def leave(self) -> None:
         """End; may be called from a signal handler and from other threads."""
         self.should_exit = True
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._leaving.set)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -66,9 +66,12 @@ def make_server(config: Config) -> Server:
     Django must be set up.
     """
     from django.core.asgi import get_asgi_application
+    from django.db import connections
 
     from pocketfleet.web.application import App, Application
 
+    # each request has a thread of its own here: a kept connection would never be found again
+    connections.settings["default"]["CONN_MAX_AGE"] = 0
     hub = Hub(Bell(config))
     application = Application(cast(App, get_asgi_application()), hub)
     settings = uvicorn.Config(

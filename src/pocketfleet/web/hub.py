@@ -148,10 +148,14 @@ class Hub:
 
 
 def _queried(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    from django.db import close_old_connections
+    from django.db import Error, connection
 
-    close_old_connections()
-    return function(*args, **kwargs)
+    try:
+        return function(*args, **kwargs)
+    except Error:
+        # a server that hung up: the next query opens a new connection
+        connection.close()
+        raise
 
 
 def _last_change() -> int:

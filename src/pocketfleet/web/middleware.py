@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 from django.utils.http import http_date
 
-from pocketfleet.errors import NotSignedIn, WrongRequest
+from pocketfleet.errors import MethodNotAllowed, NotSignedIn, WrongRequest
 from pocketfleet.web import problems
 from pocketfleet.web.callers import Caller, FleetRequest, identify
 
@@ -61,6 +61,8 @@ def guarded(get_response: Handler) -> Handler:
             response = await get_response(request)
         if response.status_code >= 400 and problems.is_api(request) and not problems.is_problem(response):
             response = problems.from_status(response)
+        if response.status_code == 405 and not problems.is_api(request):
+            response = problems.page(request, MethodNotAllowed("This address is for a form; go back to the page."))
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         if isinstance(response, HttpResponse):

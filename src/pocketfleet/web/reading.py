@@ -141,12 +141,13 @@ def instance_row(row: Any, config: Config) -> Row:
 
 
 def operation_row(row: Operation) -> Row:
-    """An operation as JSON has it. Its params stay inside: a password's hash is among them."""
+    """An operation as JSON has it. Of its params only the release comes out: a password's hash is among them."""
     return {
         "id": row.id,
         "kind": row.kind,
         "instance": row.instance.name if row.instance else None,
         "instance_id": row.instance_id,
+        "release": row.params.get("release"),
         "state": str(row.state),
         "steps": [_step_row(step) for step in row.steps.all()],
         "error": row.error,

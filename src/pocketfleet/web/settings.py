@@ -31,8 +31,8 @@ def _database(config: Config) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        # under ASGI each request has a thread of its own: a kept connection would never be found again
-        "CONN_MAX_AGE": 0,
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
     }
 
 

@@ -105,6 +105,7 @@ class OperationOut(Schema):
     kind: str
     instance: str | None
     instance_id: str | None
+    release: str | None = Field(description="The release that it is about, where it is about one.")
     state: Literal["pending", "running", "asking", "succeeded", "failed", "rolled_back", "cancelled"]
     steps: list[StepOut]
     error: dict[str, Any] = Field(description="A problem, where it failed; empty otherwise.")

@@ -104,7 +104,6 @@
     document.addEventListener(name, (event) => {
       if (event.detail.requestConfig?.verb === "get") return;
       if (name === "htmx:responseError" && event.detail.xhr.getResponseHeader("HX-Retarget")) return;
-      if (name === "htmx:responseError" && event.detail.xhr.status < 500) return;
       unreachable();
     });
   }

@@ -1,0 +1,232 @@
+"""The list of instances follows what happens, and does what its buttons say, without a reload."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from pocketfleet.actions import instances, observations, operations, releases
+from pocketfleet.domain.states import OperationState, StepState
+from pocketfleet.models import Instance, Operation
+from tests.browser.conftest import OpenPage, listening_at
+from tests.integration.web.served import Served, finish, make_instance, make_many, show_process
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    """The dashboard, with a mark that a reload would wipe away."""
+    opened = open_page()
+    opened.wait_for_function("document.body.dataset.connected === 'true'")
+    opened.evaluate("window.neverReloaded = true")
+    return opened
+
+
+def never_reloaded(page: Page) -> bool:
+    """Whether it is still the same document."""
+    return bool(page.evaluate("window.neverReloaded === true"))
+
+
+def test_states_come_and_go_without_reload(page: Page) -> None:
+    shop = make_instance("shop")
+    row = page.locator(f"#row-{shop.id}")
+    pill = row.locator(".pill")
+    expect(pill).to_have_text("asleep")
+    for process in ("waking", "awake", "asleep"):
+        show_process(shop.id, process)
+        expect(pill).to_have_text(process)
+    show_process(shop.id, "failing", "PocketBase ended.\nError: database is malformed")
+    expect(pill).to_have_text("failing")
+    row.locator("summary").click()
+    expect(row.locator("pre")).to_contain_text("malformed")
+    make_instance("another")
+    expect(page.get_by_role("link", name="another", exact=True)).to_be_visible()
+    expect(row.locator("pre"), "what was open stays open").to_be_visible()
+    instances.rename_instance(shop.id, "market", acting_user=None)
+    address = page.url.rstrip("/").replace("://", "://market.")
+    expect(row.get_by_role("link", name="market", exact=True)).to_have_attribute("href", address)
+    observations.mark_deleted(shop.id)
+    expect(row).to_have_count(0)
+    assert never_reloaded(page)
+
+
+def test_buttons_write_down_what_is_wanted_and_keep_the_focus(page: Page) -> None:
+    shop = make_instance("shop", state="awake")
+    row = page.locator(f"#row-{shop.id}")
+    off = row.get_by_role("button", name="Power shop off")
+    off.focus()
+    page.keyboard.press("Enter")
+    expect(row.locator(".pill")).to_have_text("off")
+    expect(page.locator(f"#power-{shop.id}")).to_be_focused()
+    row.get_by_role("button", name="Power shop on").click()
+    expect(row.locator(".pill")).to_have_text("awake")
+    row.get_by_role("button", name="Put shop to sleep").click()
+    expect(page.locator(".operations li")).to_contain_text("Sleep shop")
+    shop.refresh_from_db()
+    assert shop.power == "on"
+    assert Operation.objects.filter(instance=shop, kind="sleep").count() == 1
+    assert never_reloaded(page)
+
+
+def test_what_cannot_be_done_is_said_above_the_list(page: Page) -> None:
+    shop = make_instance("shop", state="awake")
+    button = page.get_by_role("button", name="Put shop to sleep")
+    expect(button).to_be_visible()
+    operations.open_operation("backup", instance=shop, acting_user=None)
+    button.click()
+    expect(page.locator("#notice")).to_contain_text("busy with another operation")
+    expect(page.locator(f"#row-{shop.id}")).to_be_visible()
+    assert never_reloaded(page)
+
+
+def test_create_an_instance_and_watch_it_come(page: Page) -> None:
+    page.fill("#name", "shop")
+    page.fill("#range", "~0.36")
+    expect(page.locator("#resolved")).to_contain_text("PocketBase 0.36.9")
+    page.fill("#range", "0.99")
+    expect(page.locator("#resolved")).to_contain_text("No release matches")
+    page.fill("#range", "~0.36")
+    page.get_by_role("button", name="Create instance").click()
+    password = page.locator("#password").inner_text()
+    assert len(password) == 20
+    expect(page.locator("#created")).to_contain_text("admin@shop.localhost")
+    made = Instance.objects.get(name="shop")
+    assert made.release == "0.36.9"
+    work = made.operations.get()
+    assert password not in str(work.params)
+    row = page.locator(f"#row-{made.id}")
+    expect(row.locator(".pill")).to_have_text("creating")
+    operations.move_operation(work.id, OperationState.RUNNING)
+    operations.move_step(work.id, "fetch", StepState.RUNNING)
+    operations.report_progress(work.id, "fetch", 0.4, "Fetching PocketBase 0.36.9")
+    expect(page.locator(f"#operation-{work.id} progress")).to_have_attribute("value", "40")
+    observations.mark_ready(made.id)
+    operations.move_operation(work.id, OperationState.SUCCEEDED)
+    expect(row.locator(".pill")).to_have_text("asleep")
+    expect(page.locator(f"#operation-{work.id}")).to_have_count(0)
+    assert page.locator("#password").inner_text() == password, "it must not vanish while it is copied"
+    assert never_reloaded(page)
+
+
+def test_a_name_that_does_not_fit_is_said_at_its_field(page: Page) -> None:
+    make_instance("shop")
+    for name, words in (("shop", "taken"), ("UPPER", "small letters"), ("api", "reserved")):
+        page.fill("#name", name)
+        page.get_by_role("button", name="Create instance").click()
+        expect(page.locator("#name-error")).to_contain_text(words)
+        expect(page.locator("#name")).to_have_value(name)
+        expect(page.locator("#name")).to_have_attribute("aria-invalid", "true")
+    page.fill("#name", "fine")
+    page.click("text=First superuser")
+    page.fill("#password-in", "short")
+    page.get_by_role("button", name="Create instance").click()
+    expect(page.locator("#password-error")).to_contain_text("10 to 72")
+    assert Instance.objects.count() == 1
+
+
+def test_sources_that_are_down_are_said(page: Page) -> None:
+    releases.record_source_down("github", "GitHub did not answer within 10 s.")
+    expect(page.locator(".notice.warn")).to_contain_text("GitHub did not answer")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".operations")).to_contain_text("Refresh the list of releases")
+    work = Operation.objects.get(kind="refresh")
+    releases.record_offers("github", [])
+    finish(work)
+    expect(page.locator(".notice.warn")).to_have_count(0)
+
+
+def test_hundreds_are_searched_and_paged(page: Page) -> None:
+    make_many(120)
+    make_instance("needle", state="awake")
+    expect(page.locator(".summary")).to_contain_text("121 instances · 1 awake")
+    expect(page.locator("tbody tr")).to_have_count(50)
+    page.fill("#q", "needle")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert page.url.endswith("/?q=needle")
+    Instance.objects.filter(name="needle").update(name="pin")
+    show_process(Instance.objects.get(name="pin").id, "asleep")
+    expect(page.get_by_text("No instance matches “needle”")).to_be_visible()
+    page.fill("#q", "")
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_text("51 to 100 of 121")).to_be_visible()
+
+
+def test_control_goes_away_and_comes_back(served: Served, page: Page) -> None:
+    shop = make_instance("shop")
+    expect(page.locator(f"#row-{shop.id} .pill")).to_have_text("asleep")
+    port = served.config.port
+    served.stop()
+    expect(page.get_by_text("Not connected, trying again")).to_be_visible()
+    show_process(shop.id, "awake")
+    again = Served(served.config, listening_at(port))
+    try:
+        expect(page.locator(f"#row-{shop.id} .pill")).to_have_text("awake", timeout=20_000)
+        expect(page.get_by_text("Not connected, trying again")).to_be_hidden()
+    finally:
+        again.stop()
+    assert never_reloaded(page)
+
+
+def test_everything_can_be_reached_by_keyboard(page: Page) -> None:
+    shop = make_instance("shop", state="awake")
+    expect(page.locator(f"#row-{shop.id}")).to_be_visible()
+    page.locator("body").press("Tab")
+    reached = []
+    for _ in range(25):
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+        page.keyboard.press("Tab")
+    wanted = ["Skip to the content", "q", f"open-{shop.id}", f"sleep-{shop.id}", f"admin-{shop.id}", f"power-{shop.id}"]
+    wanted += ["name", "range", "First superuser", "create"]
+    assert [stop for stop in dict.fromkeys(reached) if stop in wanted] == wanted
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(open_page: OpenPage, scheme: str) -> None:
+    for state in ("awake", "asleep", "waking", "failing", "off", "suspended"):
+        make_instance(f"is-{state}", state=state, reason="a reason")
+    releases.record_source_down("github", "down")
+    page = open_page(color_scheme=scheme)
+    faint = page.evaluate(CONTRAST)
+    assert faint == []
+
+
+def test_without_script_everything_still_works(open_page: OpenPage) -> None:
+    page = open_page(java_script_enabled=False)
+    page.fill("#name", "shop")
+    page.click("#create")
+    expect(page.locator("#password")).to_be_visible()
+    made = Instance.objects.get(name="shop")
+    finish(made.operations.get())
+    observations.mark_ready(made.id)
+    page.goto(page.url.removesuffix("instances"))
+    page.get_by_role("button", name="Power shop off").click()
+    expect(page.locator(".pill")).to_have_text("off")
+    page.fill("#q", "sho")
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Get a link")).to_be_visible()
+
+
+#: Elements with text whose contrast is below what WCAG's AA asks for (4.5; none of our text counts as large).
+CONTRAST = """() => {
+  const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const weights = [0.2126, 0.7152, 0.0722];
+  const light = ([r, g, b]) => [r, g, b].map((v) => linear(v / 255)).reduce((sum, v, i) => sum + v * weights[i], 0);
+  const ground = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const colour = channels(getComputedStyle(each).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility()) continue;
+    const [a, b] = [light(channels(getComputedStyle(element).color)), light(ground(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) found.push(`${element.className} ${element.textContent.trim()} ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""

@@ -1,0 +1,70 @@
+"""Every page, wide and narrow, light and dark: artifacts/screenshots/, to be looked at."""
+
+from __future__ import annotations
+
+import pytest
+
+from pocketfleet.actions import operations, releases
+from pocketfleet.domain.states import OperationState, StepState
+from tests.browser.conftest import SCREENSHOTS, OpenPage
+from tests.integration.web.served import Served, finish, make_instance
+
+SIZES = {"wide": {"width": 1280, "height": 860}, "narrow": {"width": 390, "height": 844}}
+REASON = """PocketBase ended before it answered (exit code 1).
+Error: failed to apply migration 1700000000_orders.js: ReferenceError: Dao is not defined
+    at migrations/1700000000_orders.js:3:15"""
+
+
+def furnish() -> None:
+    """Instances in each state, work under way, a failure, a source that is down."""
+    make_instance("shop", state="awake")
+    make_instance("blog-of-ana", state="asleep")
+    make_instance("intranet", state="waking", release="0.36.9")
+    make_instance("legacy-crm", state="failing", reason=REASON, release="0.22.27")
+    make_instance("reports", state="off", release="0.30.4")
+    make_instance("spam-trap", state="suspended", reason="It sent mail to strangers. Write to the operator.")
+    fresh = make_instance("bakery", state="creating")
+    work = fresh.operations.get()
+    operations.move_operation(work.id, OperationState.RUNNING)
+    operations.move_step(work.id, "fetch", StepState.RUNNING)
+    operations.report_progress(work.id, "fetch", 0.42, "Fetching PocketBase 0.40.6, 6 of 14 MB")
+    failed = releases.fetch_release("0.23.12", acting_user=None)
+    finish(failed, OperationState.FAILED, error={"detail": "The wheel's checksum differs from the index's."})
+    releases.record_source_down("github", "GitHub did not answer within 10 s.")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_screenshots(served: Served, open_page: OpenPage, size: str, scheme: str) -> None:
+    page = open_page(viewport=SIZES[size], color_scheme=scheme, device_scale_factor=1)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+    def shoot(name: str) -> None:
+        page.evaluate("document.activeElement.blur()")
+        page.screenshot(path=SCREENSHOTS / f"{name}-{size}-{scheme}.png", full_page=True, caret="initial")
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{name} is {overflow} pixels too wide"
+
+    shoot("empty")
+    page.fill("#name", "my shop!")
+    page.click("#create")
+    page.wait_for_selector("#name-error")
+    shoot("refused")
+    page.fill("#name", "first")
+    page.click("#create")
+    page.wait_for_selector("#password")
+    shoot("created")
+    furnish()
+    page.goto(served.config.public_url)
+    page.wait_for_selector("text=spam-trap")
+    shoot("instances")
+    page.fill("#q", "nothing like it")
+    page.wait_for_selector("text=No instance matches")
+    shoot("no-match")
+    page.click("text=Sign out")
+    page.wait_for_selector("text=Get a link")
+    shoot("sign-in")
+    page.goto(f"{served.config.public_url}/sign-in/nonsense")
+    shoot("wrong-link")
+    page.goto(f"{served.config.public_url}/nothing-here")
+    shoot("not-found")

@@ -1,0 +1,175 @@
+"""Control in a thread of the test's process, on a home of its own, and the database for the test to act on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+from django.test import override_settings
+
+from pocketfleet import control
+from pocketfleet.config import Config, load
+
+control.set_up_django()
+
+from django.db import connection  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from pocketfleet.actions import instances, observations, releases, sign_in  # noqa: E402
+from pocketfleet.actions.operations import move_operation  # noqa: E402
+from pocketfleet.actions.releases import Offered  # noqa: E402
+from pocketfleet.domain.states import OperationState, Process  # noqa: E402
+from pocketfleet.models import Instance, Operation  # noqa: E402
+from pocketfleet.web import preparation  # noqa: E402
+
+OPERATOR_TOKEN = "pfo_" + "t" * 43
+RELEASES = ("0.22.27", "0.23.12", "0.30.4", "0.36.9", "0.40.5", "0.40.6")
+
+
+def make_template(folder: Path) -> Path:
+    """A database with every table and no row, to be copied for each test."""
+    with tables_of(load({}, home=folder)) as config:
+        preparation.migrate(config)
+        connection.close()
+        return config.sqlite_file
+
+
+@contextlib.contextmanager
+def tables_of(config: Config) -> Iterator[Config]:
+    """Django's default database is that of this configuration, in every thread."""
+    before = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = str(config.sqlite_file)
+    with override_settings(CONFIG=config):
+        try:
+            yield config
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = before
+
+
+def fresh_tables(template: Path, config: Config) -> None:
+    """A copy of the template in this home, with the operator and a small catalogue."""
+    shutil.copyfile(template, config.sqlite_file)
+    config.operator_file.write_text(json.dumps({"url": config.public_url, "token": OPERATOR_TOKEN}))
+    sign_in.make_operator()
+    releases.record_offers("pypi", [Offered(version) for version in RELEASES])
+
+
+class Served:
+    """A running control: `operator` is a client with the operator's token, `stranger` one without any."""
+
+    def __init__(self, config: Config, listening: socket.socket | None = None) -> None:
+        self.config = config
+        self._listening = listening or control.bound_socket(config.control_socket)
+        self.server = control.make_server(config)
+        self.thread = threading.Thread(target=self._run, name="control")
+        self.thread.start()
+        self.operator = self.client(authorization=f"Bearer {OPERATOR_TOKEN}")
+        self.stranger = self.client()
+
+    def _run(self) -> None:
+        asyncio.run(self.server.serve(sockets=[self._listening]))
+
+    def client(self, **headers: str) -> httpx.Client:
+        """A client of its own, through the socket."""
+        transport = httpx.HTTPTransport(uds=str(self.config.control_socket))
+        return httpx.Client(transport=transport, base_url=self.config.public_url, headers=headers, timeout=20)
+
+    def link(self, seconds: int = 3600) -> str:
+        """The path of a fresh sign-in link."""
+        operator = sign_in.find_operator()
+        assert operator is not None
+        return f"/sign-in/{sign_in.make_link(operator, seconds=seconds, acting_user=None)}"
+
+    def browser(self) -> Browser:
+        """A client that has signed in by a link."""
+        return Browser(self)
+
+    def stop(self) -> None:
+        """End, as SIGTERM would."""
+        self.server.leave()
+        self.thread.join(20)
+        assert not self.thread.is_alive(), "control did not end"
+        self._listening.close()
+
+
+class Browser:
+    """A session: cookies, and the CSRF token of the last page."""
+
+    def __init__(self, served: Served) -> None:
+        self.http = served.client(origin=served.config.public_url)
+        answer = self.http.get(served.link())
+        assert answer.status_code == 302, answer.text
+
+    def csrf(self) -> str:
+        """The token that the forms of the page carry."""
+        return self.http.get("/").text.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+
+    def post(self, path: str, **fields: str) -> httpx.Response:
+        """Send a form as the page would."""
+        return self.http.post(path, data={"csrfmiddlewaretoken": self.csrf(), **fields})
+
+
+def make_instance(name: str, *, state: str = "asleep", reason: str = "", release: str = "0.40.6") -> Instance:
+    """An instance that node has made, in this state."""
+    made, operation = instances.create_instance(
+        name, email="owner@example.org", password="correct horse", version_range=f"~{release}", acting_user=None
+    )
+    if state == "creating":
+        return made
+    finish(operation)
+    observations.mark_ready(made.id)
+    if state == "off":
+        instances.set_power(made.id, "off", acting_user=None)
+    elif state not in ("asleep", "suspended"):
+        show_process(made.id, state, reason)
+    if state == "suspended":
+        Instance.objects.filter(id=made.id).update(suspended=reason or "it sent mail to strangers")
+    made.refresh_from_db()
+    observations.record_observed({made.id: made.generation})
+    made.refresh_from_db()
+    return made
+
+
+def make_many(count: int) -> None:
+    """Many sleeping instances, quickly."""
+    Instance.objects.bulk_create(
+        Instance(
+            id=f"many{number:011d}",
+            name=f"many-{number:04d}",
+            number=number,
+            range="~0.40.6",
+            release="0.40.6",
+            ready=True,
+            observed_generation=1,
+        )
+        for number in range(count)
+    )
+
+
+def show_process(instance_id: str, process: str, reason: str = "") -> None:
+    """What node would write down."""
+    awake_since = timezone.now() if process == Process.AWAKE else None
+    seen = observations.Seen(instance_id, Process(process), reason=reason, awake_since=awake_since)
+    observations.record_processes([seen])
+
+
+def finish(operation: Operation, state: OperationState = OperationState.SUCCEEDED, **fields: Any) -> None:
+    """What node would write down when it has done its work."""
+    move_operation(operation.id, OperationState.RUNNING)
+    move_operation(operation.id, state, **fields)
+
+
+def short_home() -> Path:
+    """A folder whose path is short enough for unix sockets."""
+    return Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp"))
