@@ -156,11 +156,11 @@ def print_instance(instance: dict[str, Any]) -> None:
 
 
 def report_intent(instance: dict[str, Any], done: str, *, as_json: bool, waited: bool) -> None:
-    """Print an instance after a change of what is wanted; exit code 1 where it is not in effect in time."""
+    """Print an instance after a change of what is wanted, or `done`; exit code 1 where it is not in effect in time."""
     late = waited and instance["observed_generation"] < instance["generation"]
     if as_json:
         output.print_json(instance)
-    elif not late:
+    elif done and not late:
         print(done)
     if late:
         if not as_json:

@@ -33,8 +33,11 @@ def logs(
             for line in followed(client, name, tail):
                 _print_line(line, as_json=as_json)
             return
-        for line in client.get(path_of(name, "logs"), tail=tail)["items"]:
-            _print_line(line, as_json=as_json)
+        lines = client.get(path_of(name, "logs"), tail=tail)["items"]
+    for line in lines:
+        _print_line(line, as_json=as_json)
+    if not lines and not as_json:
+        output.say(f"Nothing is in the log of {name} yet.")
 
 
 def operations(name: AnyName = None, as_json: Json = False) -> None:
