@@ -81,7 +81,7 @@ def _configuration(config: Config, connections: int) -> dict[str, object]:
         "threads": config.edge_threads or min(4, os.cpu_count() or 1),
         "connections": connections,
         "connections_all": 2 * connections + 100,
-        "binds": "\n".join(f"    bind {_bind(host)}:{port}" for host, port in addresses(config)),
+        "binds": "\n".join(f"    bind {_bind(host)}:{port} proto h1" for host, port in addresses(config)),
         "strip_headers": "\n".join(_strip_lines()),
         "domain": config.domain,
         "scheme": scheme,

@@ -16,6 +16,8 @@ from pocketfleet.routing.master import LONGEST_COMMAND, EdgeAway, Master
 
 _log = logging.getLogger(__name__)
 _ENTRY = re.compile(r"^0x[0-9a-f]+ (\S+) (\S*)$", re.MULTILINE)
+#: A line of `show map`: a map's name and how many entries it has.
+_COUNT = re.compile(r"^\d+ \((\S+)\) .*\bentry_cnt=(\d+)", re.MULTILINE)
 #: What HAProxy says where nothing is wrong: deleting what is not there.
 _FINE = "Key not found."
 #: Entries to delete from which on the whole map is replaced instead.
@@ -32,9 +34,9 @@ class Routes:
     """
 
     def __init__(self, config: Config) -> None:
-        master = Master(config.master_socket)
-        self._hosts = _Map(rendering.HOSTS, config, master)
-        self._upstreams = _Map(rendering.UPSTREAMS, config, master)
+        self._master = Master(config.master_socket)
+        self._hosts = _Map(rendering.HOSTS, config, self._master)
+        self._upstreams = _Map(rendering.UPSTREAMS, config, self._master)
 
     async def replace_hosts(self, hosts: Mapping[str, str]) -> None:
         """Let exactly these hosts be known: host -> instance id."""
@@ -62,6 +64,21 @@ class Routes:
         Reads everything: milliseconds per 1,000 hosts. For the start, a restart of HAProxy, and now and then.
         """
         return await self._hosts.check() + await self._upstreams.check()
+
+    async def glance(self) -> int:
+        """`check` if a live worker has more or fewer entries than there should be, else nothing is wrong: 0.
+
+        Costs the same however many hosts there are. A wrong value in the right number of them is left to `check`.
+        """
+        try:
+            for worker in (await self._master.workers()).prefixes:
+                counts = dict(_COUNT.findall(await self._master.ask(f"{worker} show map")))
+                if not all(each.agrees(counts) for each in (self._hosts, self._upstreams)):
+                    return await self.check()
+        except EdgeAway:
+            # nobody has anything wrong; `check` and every change see to what is missed meanwhile
+            _log.debug("HAProxy is away")
+        return 0
 
 
 class _Map:
@@ -97,6 +114,10 @@ class _Map:
             elif not new_only:
                 self._file.write(self._wanted)
             await self._tell_all([*self._deletions([*gone, *add]), *self._additions(add)])
+
+    def agrees(self, counts: Mapping[str, str]) -> bool:
+        """Whether a worker that has so many entries by map has as many in this one as it should."""
+        return counts.get(self._name) == str(len(self._wanted))
 
     async def check(self) -> int:
         async with self._turn:

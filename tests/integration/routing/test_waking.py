@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from pocketfleet.routing.gate import Go, Question, Refuse
@@ -35,7 +34,7 @@ async def test_a_cold_request_waits_and_is_carried(fleet: Fleet) -> None:
 async def test_awake_instances_never_cost_a_question(fleet: Fleet) -> None:
     await fleet.upstream("warm")
     async with fleet.client("warm") as client:
-        for _ in range(200):
+        for _ in range(100):
             assert (await client.post("/", content=b"x")).status_code == 200
             assert (await client.get("/")).status_code == 200
     assert fleet.asked == []
@@ -44,12 +43,13 @@ async def test_awake_instances_never_cost_a_question(fleet: Fleet) -> None:
 async def test_many_requests_for_one_instance_wait_together(fleet: Fleet) -> None:
     instance, upstream = await fleet.upstream("busy", awake=False)
     released = fleet.waits(instance, upstream.address)
-    async with fleet.client("busy", limits=httpx.Limits(max_connections=None)) as client:
-        requests = [asyncio.create_task(client.get(f"/{number}")) for number in range(300)]
-        await eventually(lambda: fleet.gate.parked(instance) == 300)
-        released.set()
-        answers = await asyncio.gather(*requests)
-    assert [answer.status_code for answer in answers] == [200] * 300
+    line = "GET /{} HTTP/1.1\r\nHost: busy.localhost\r\nConnection: close\r\n\r\n"
+    requests = [asyncio.create_task(fleet.raw(line.format(number).encode())) for number in range(300)]
+    await eventually(lambda: fleet.gate.parked(instance) == 300)
+    assert (await fleet.counters.read())[instance].connections == 300
+    released.set()
+    answers = await asyncio.gather(*requests)
+    assert sum(b" 200 OK" in answer for answer in answers) == 300
     assert len(upstream.seen) == 300
 
 
@@ -176,6 +176,39 @@ async def test_whoever_goes_away_is_no_longer_parked(fleet: Fleet) -> None:
     await fleet.kill_haproxy()
     await eventually(lambda: fleet.gate.parked(instance) == 0)
     writer.close()
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_upload_is_forgotten(fleet: Fleet) -> None:
+    instance, upstream = await fleet.upstream("left", awake=False)
+    released = fleet.waits(instance, upstream.address)
+    _, writer = await asyncio.open_connection("127.0.0.1", fleet.config.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: left.localhost\r\nContent-Length: 10\r\n\r\nabc")
+    await eventually(lambda: fleet.gate.parked(instance) == 1)
+    writer.close()
+    await eventually(lambda: _nothing_open(fleet, instance))
+    released.set()
+    await eventually(lambda: fleet.gate.parked(instance) == 0)
+    assert upstream.seen == []
+    assert (await fleet.counters.read())[instance].requests == 1
+
+
+async def test_a_client_that_leaves_while_it_is_parked_counts_on_both_sides(fleet: Fleet) -> None:
+    """HAProxy does not notice until the answer is there; what is in flight stays right."""
+    instance, upstream = await fleet.upstream("left", awake=False)
+    released = fleet.waits(instance, upstream.address)
+    _, writer = await asyncio.open_connection("127.0.0.1", fleet.config.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: left.localhost\r\n\r\n")
+    await eventually(lambda: fleet.gate.parked(instance) == 1)
+    writer.close()
+    await asyncio.sleep(0.2)
+    assert (await fleet.counters.read())[instance].connections == fleet.gate.parked(instance)
+    released.set()
+    await eventually(lambda: fleet.gate.parked(instance) == 0)
+    await eventually(lambda: _nothing_open(fleet, instance))
+
+
+async def _nothing_open(fleet: Fleet, instance: str) -> bool:
+    return (await fleet.counters.read())[instance].connections == 0
 
 
 async def test_a_parked_upload_of_200_megabytes_arrives_whole(fleet: Fleet) -> None:

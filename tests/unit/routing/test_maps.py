@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketfleet import config as configuration
@@ -16,6 +16,7 @@ WORDS = st.from_regex(r"\A[a-z0-9.:-]{1,30}\Z")
 
 
 def test_what_is_written_is_read(home: Path) -> None:
+    @settings(max_examples=30)
     @given(st.dictionaries(WORDS, WORDS), st.dictionaries(WORDS, WORDS))
     def check(first: dict[str, str], second: dict[str, str]) -> None:
         file = MapFile(home / "x.map")

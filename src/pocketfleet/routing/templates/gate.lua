@@ -41,9 +41,9 @@ local function json(text)
 end
 
 -- One try. Whether anybody listened, and the answer's line, whole or not.
-local function ask(question, patience)
+local function ask(question)
     local socket = core.tcp()
-    socket:settimeout(patience)
+    socket:settimeout(LONGEST_SECONDS)
     if not socket:connect(GATE) then
         socket:close()
         return false, nil
@@ -71,19 +71,19 @@ end
 
 -- Asks until there is an answer. Nobody there, or half an answer, is a reason to ask again: node restarts.
 local function answer_for(question)
-    local start = now()
-    local lost = start
+    local deadline = now() + LONGEST_SECONDS
+    local patience = now() + WAKE_SECONDS
     while true do
-        local heard, line = ask(question, LONGEST_SECONDS)
+        local asked = now()
+        local heard, line = ask(question)
         local answer = line and understand(line)
         if answer then
             return answer
         end
-        local time = now()
-        if heard and time - lost > 1 then
-            lost = time
+        if heard and now() - asked > 1 then
+            patience = now() + WAKE_SECONDS
         end
-        if time - lost > WAKE_SECONDS or time - start > LONGEST_SECONDS then
+        if now() > math.min(patience, deadline) then
             return { status = 503, code = "wake_timeout", retry = 5,
                      reason = "The part of this server that wakes instances does not answer." }
         end
