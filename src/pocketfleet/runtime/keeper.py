@@ -58,6 +58,8 @@ class Keeper:
         self._publishing: asyncio.Task[None] | None = None
         self._burying: asyncio.Task[None] | None = None
         self._departure: _Departure | None = None
+        #: why we ended it ourselves, where nobody asked for that
+        self._verdict = ""
         #: those who work on its files or wait for it; no start begins before they are done
         self._rests = 0
         self._rested = asyncio.Event()
@@ -190,6 +192,7 @@ class Keeper:
 
     def _is_up(self, running: Running) -> None:
         self._running = running
+        self._verdict = ""
         self._around.log(self._id).watch()
         self._say(Process.AWAKE)
         self._runner.ended(running).add_done_callback(lambda _: self._has_ended(running))
@@ -221,7 +224,6 @@ class Keeper:
             trouble = await self._trouble_until_it_answers(running, 0)
         if trouble is None:
             return True
-        self._note(trouble)
         self._has_ended(running)
         return False
 
@@ -236,8 +238,9 @@ class Keeper:
                 return None
             if waited > self._config.start_timeout:
                 said = redact(self._around.log(self._id).last_output())[-500:]
+                self._verdict = f"PocketBase accepted no connection for {waited:.0f} s and was ended. It said: {said}"
                 await self._end(running)
-                return f"PocketBase did not accept connections within {waited:.0f} s and was ended. It said: {said}"
+                return self._verdict
             await asyncio.sleep(probe.pause(waited))
         return why_it_ended(ended.result(), self._around.log(self._id).last_output(), answered=False)
 
@@ -253,7 +256,8 @@ class Keeper:
         async with self._turn:
             await self._withdraw()
             code = self._runner.ended(running).result()
-            reason = why_it_ended(code, self._around.log(self._id).last_output(), answered=True)
+            said = self._around.log(self._id).last_output()
+            reason = self._verdict or why_it_ended(code, said, answered=True)
             await self._bury(running)
             lived = (datetime.now(UTC) - running.since).total_seconds()
             wait = self._failures.died(reason, lived)

@@ -15,6 +15,7 @@ from typing import Any
 from pocketfleet.domain.states import Process
 from pocketfleet.runtime import processes
 from pocketfleet.runtime.guest import Guest
+from pocketfleet.runtime.raw_output import raw_path
 from tests.integration.runtime.rooms import House, request, until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -133,6 +134,8 @@ async def test_records_of_the_dead_and_of_nonsense_are_swept(place: House) -> No
     async with other_node(place, guest):
         pass
     pid = place.pid(guest)
+    # it listens a moment before it says so
+    await until(lambda: b"Server started" in raw_path(guest.log_folder, "stdout").read_bytes())
     os.kill(pid, signal.SIGKILL)
     await until(lambda: processes.start_time(pid) is None)
     (place.config.run / "nonsense0000000.json").write_text("{")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import urllib.error
 from pathlib import Path
 
@@ -13,9 +14,20 @@ import pytest
 from pocketfleet.domain import limits
 from pocketfleet.domain.states import Process
 from pocketfleet.errors import StartFailed
-from pocketfleet.runtime import processes
-from tests.integration.runtime.rooms import House, kill, recording, request, starts, until
+from pocketfleet.runtime import probe, processes
+from tests.integration.runtime.rooms import House, house, kill, recording, request, starts, until
 from tests.pocketbases import NEWEST, executable
+
+DEAFENED = """
+import signal, socket, sys
+listener = socket.socket()
+host, port = sys.argv[3].split(":")
+listener.bind((host, int(port)))
+listener.listen()
+signal.signal(signal.SIGUSR1, lambda *_: listener.close())
+while True:
+    signal.pause()
+"""
 
 HOOKS = """
 routerAdd("GET", "/leave", (e) => { $os.exit(7) })
@@ -83,6 +95,22 @@ async def test_what_a_dead_guest_left_running_is_ended(place: House) -> None:
     await until(lambda: place.last_seen(guest).process == Process.ASLEEP)
     assert all(processes.start_time(pid) is None for pid in pids)
     await place.supervisor.ensure(guest.instance_id, cause="GET /")
+
+
+async def test_one_that_lives_and_never_listens_again_is_ended_and_woken(home: Path) -> None:
+    program = home / "deafened"
+    program.write_text(f"#!{sys.executable}\n{DEAFENED}")
+    program.chmod(0o755)
+    async with house(home, start_timeout=1.0, stop_timeout=1.0) as place:
+        guest = place.add(program)
+        address = await place.supervisor.ensure(guest.instance_id, cause="GET /")
+        pid = place.pid(guest)
+        os.kill(pid, signal.SIGUSR1)
+        await until(lambda: not probe.accepts(address))
+        assert await place.supervisor.ensure(guest.instance_id, cause="GET /", suspect=True) == address
+        assert processes.start_time(pid) is None
+        assert place.pid(guest) != pid
+        assert "accepted no connection" in place.log_text(guest)
 
 
 async def test_a_refused_connection_with_a_living_pid_means_wait(place: House, home: Path) -> None:

@@ -99,7 +99,7 @@ async def test_what_never_accepts_is_ended(home: Path) -> None:
     deaf.chmod(0o755)
     async with house(home, start_timeout=0.3, stop_timeout=0.2) as place:
         guest = place.add(deaf)
-        with pytest.raises(StartFailed, match="did not accept connections"):
+        with pytest.raises(StartFailed, match="accepted no connection"):
             await place.supervisor.ensure(guest.instance_id, cause="GET /")
         assert list(place.config.run.glob("*.json")) == []
         assert place.supervisor.awake() == {}
