@@ -95,7 +95,6 @@ def heads(port: int) -> dict[str, bytes]:
         "header without end": f"GET / HTTP/1.1\r\nHost: {good}\r\nX: {'x' * 100_000}\r\n".encode() + rest,
         "control character": f"GET / HTTP/1.1\r\nHost: {good}\r\nX: a\x01b\0c\r\n".encode() + rest,
         "uri with a NUL": f"GET /\0 HTTP/1.1\r\nHost: {good}\r\n".encode() + rest,
-        "version": f"GET / HTTP/9.9\r\nHost: {good}\r\n".encode() + rest,
     }
     return requests
 
