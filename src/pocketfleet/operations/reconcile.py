@@ -107,5 +107,5 @@ class Reconciler:
         await self._database.call(observations.record_observed, {facts.id: facts.generation})
 
     async def _stop_guest(self, instance_id: str, cause: str) -> None:
-        if instance_id in self._supervisor.awake():
-            await self._supervisor.sleep(instance_id, cause=cause, drain=DRAIN, quiet_only=False)
+        # also one that is still waking; where there is nothing to stop this answers at once
+        await self._supervisor.sleep(instance_id, cause=cause, drain=DRAIN, quiet_only=False)
