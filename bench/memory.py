@@ -84,13 +84,15 @@ def _grown(pids: list[int], before: float) -> float:
 
 @contextlib.contextmanager
 def streams(address: tuple[str, int], host: str, count: int) -> Iterator[None]:
-    """So many event streams of PocketBase's realtime API, each open and greeted."""
+    """So many event streams of PocketBase's realtime API, each greeted before the next is opened.
+
+    All at once would weigh the buffers of that burst, which HAProxy keeps for later.
+    """
     message = f"GET /api/realtime HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n".encode()
     with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(count)]
-        for connection in opened:
+        for _ in range(count):
+            connection = stack.enter_context(socket.create_connection(address, 30))
             connection.sendall(message)
-        for connection in opened:
             received = b""
             while b"PB_CONNECT" not in received:
                 piece = connection.recv(65536)

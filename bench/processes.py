@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -51,3 +52,12 @@ def cpu_share(parts_: Mapping[str, list[int]], seconds: float) -> dict[str, floa
     time.sleep(seconds)
     lasted = time.monotonic() - began
     return {name: 100 * (cpu_seconds(pids) - before[name]) / lasted for name, pids in parts_.items()}
+
+
+def commands() -> list[list[str]]:
+    """The command lines of all processes there are."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            found.append(process.cmdline())
+    return found

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from tests.server import EMAIL, PASSWORD, Server, running, until
+from tests.server import EMAIL, PASSWORD, Server, running
 
 from bench.client import get
 from bench.figures import Figure
-from bench.processes import cpu_share, parts, pss
+from bench.processes import commands, cpu_share, parts, pss
 from bench.register import names, register
 
 MANY = 10_000
@@ -59,22 +59,19 @@ def measure_at(registered: int) -> Found:
         found.start = time.perf_counter() - began
         for name in names(AWAKE):
             found.wake.append(_first_answer(server, name))
-        until(lambda: _awake(server) == AWAKE, 30, f"{AWAKE} awake")
         time.sleep(SETTLE)
         made_of = parts(server)
         found.cpu = cpu_share(made_of, REST)
+        assert _guests(server) == AWAKE, server.diagnosis()
         found.memory = {name: pss(pids) for name, pids in made_of.items()}
         for number in range(CREATED):
             _create(server, f"next{number}", found)
     return found
 
 
-def _awake(server: Server) -> int:
-    with server.api as api:
-        return sum(
-            item["state"] == "awake"
-            for item in api.get("/instances", params={"limit": 200, "search": "fleet"}).json()["items"]
-        )
+def _guests(server: Server) -> int:
+    mark = f"{server.home}/instances/"
+    return sum("serve" in words and any(mark in word for word in words) for words in commands())
 
 
 def _first_answer(server: Server, name: str) -> float:
