@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
-import httpx
+# httpx brings a command line of its own, whose imports take as long as all the rest; it can do without
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
-from pocketfleet import __version__
-from pocketfleet.cli.credentials import Server
-from pocketfleet.errors import NotAnswering, PocketfleetError
+import httpx  # noqa: E402
+
+from pocketfleet import __version__  # noqa: E402
+from pocketfleet.cli.credentials import Server  # noqa: E402
+from pocketfleet.errors import NotAnswering, PocketfleetError  # noqa: E402
 
 #: Seconds during which a server that is being restarted gets another chance.
 PATIENCE = 20.0

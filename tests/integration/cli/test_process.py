@@ -124,14 +124,20 @@ def test_nobody_there_is_said_at_once(tmp_path: Path) -> None:
 
 def test_a_list_takes_no_more_than_a_blink(port: int, tmp_path: Path) -> None:
     env = environment(tmp_path / "h", f"http://localhost:{port}")
-    taken = []
+    bare, listed = [], []
     for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert run(["list"], env).returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    # processor time, which says the same on a busy machine; it hardly waits for anything
-    assert min(taken) < 0.4
+        bare.append(processor_seconds([sys.executable, "-c", "import typer, pydantic"], env))
+        listed.append(processor_seconds([*COMMAND, "list"], env))
+    # processor time, since it hardly waits for anything; where that, too, is slow, three times what Typer alone takes
+    assert min(listed) < max(0.4, 3 * min(bare))
+
+
+def processor_seconds(command: list[str], env: dict[str, str]) -> float:
+    """What a process took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.parametrize("words", [["--version"], ["list"]])
@@ -141,7 +147,7 @@ def test_nothing_heavy_is_imported(words: list[str], port: int, tmp_path: Path) 
         "import sys; sys.argv[1:] = sys.argv[2:]\n"
         "from pocketfleet.cli.app import run\n"
         "run()\n"
-        "heavy = {'django', 'bcrypt', 'uvicorn', 'pocketfleet.serve', 'nodesemver', 'asyncio'}\n"
+        "heavy = {'django', 'pygments', 'bcrypt', 'uvicorn', 'pocketfleet.serve', 'nodesemver', 'asyncio'}\n"
         "print('heavy', sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
