@@ -33,6 +33,8 @@ RESTART_AFTER = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 YOUNG = 10.0
 #: Seconds for control and node to answer the first time; migrations of a large database are before that.
 READY_WITHIN = 60.0
+#: inotify instances that are enough for most servers; kernels come with 128.
+MANY_WATCHERS = 1024
 #: Seconds between two looks for guests that ended after their node did.
 REAP_EVERY = 2.0
 #: Seconds that requests under way get when everything stops.
@@ -203,6 +205,9 @@ class Serve:
         say(f"  Sign in     {prepared['link']}   [dim](works once, for an hour)[/dim]")
         say(f"  Data        {self.config.home}")
         say("  Isolation   none: instances run as your own user, so host only code that you trust\n")
+        if (watchers := _inotify_instances()) < MANY_WATCHERS:
+            say(f"  [yellow]Note[/yellow]        past {watchers} awake instances PocketBase no longer sees changed hooks;")
+            say(f"              `sysctl fs.inotify.max_user_instances={MANY_WATCHERS}` lifts that\n")
         if prepared["first_run"] and self.config.first_instance:
             await FirstInstance(self.config, self.console).make()
         say(f"Next: [bold]{command} create shop[/bold]   [dim](Ctrl-C stops everything)[/dim]\n")
@@ -384,6 +389,14 @@ def _zombie_children() -> set[int]:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 found.add(int(pid))
     return found
+
+
+def _inotify_instances() -> int:
+    """How many the kernel gives to one user; each awake PocketBase takes one, and works on without it."""
+    try:
+        return int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    except (OSError, ValueError):
+        return MANY_WATCHERS
 
 
 async def _accepts(path: str) -> bool:

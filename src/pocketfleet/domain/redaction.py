@@ -21,7 +21,8 @@ _OURS = re.compile(r"\bpf[a-z]?_[A-Za-z0-9_-]{16,}")
 def redact(text: str) -> str:
     """The text with JSON web tokens, claim links (`/_/#/pbinstal/…`), bearer tokens and our own tokens hidden."""
     text = _CLAIM.sub(rf"\1{HIDDEN}", text)
-    text = _JWT.sub(rf"\1{HIDDEN}", text)
+    if "eyJ" in text:  # a plain search is ten times as fast as the pattern's own
+        text = _JWT.sub(rf"\1{HIDDEN}", text)
     text = _OURS.sub(HIDDEN, text)
     text = _BEARER.sub(rf"\1{HIDDEN}", text)
     return _PARAMETER.sub(rf"\1{HIDDEN}", text)
