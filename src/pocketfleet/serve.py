@@ -206,7 +206,7 @@ class Serve:
         say(f"  Data        {self.config.home}")
         say("  Isolation   none: instances run as your own user, so host only code that you trust\n")
         if (watchers := _inotify_instances()) < MANY_WATCHERS:
-            say(f"  [yellow]Note[/yellow]        past {watchers} awake instances PocketBase no longer sees changed hooks;")
+            say(f"  [yellow]Note[/yellow]        past {watchers} awake instances changed hooks go unseen;")
             say(f"              `sysctl fs.inotify.max_user_instances={MANY_WATCHERS}` lifts that\n")
         if prepared["first_run"] and self.config.first_instance:
             await FirstInstance(self.config, self.console).make()
