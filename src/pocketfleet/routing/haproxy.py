@@ -38,9 +38,11 @@ def _installed() -> Path | None:
 
 def _check(path: Path) -> None:
     try:
-        answer = subprocess.run([path, "-vv"], capture_output=True, text=True, timeout=10, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise WrongConfiguration(f"{path} does not run ({error}); {_HOW_TO_GET_IT}.") from error
+        done = subprocess.run([path, "-vv"], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
+        raise WrongConfiguration(f"{path} does not run ({said[-1]}); {_HOW_TO_GET_IT}.") from error
+    answer = done.stdout
     version = re.match(r"HA-?Proxy version (\d+)\.(\d+)", answer)
     if version is None:
         raise WrongConfiguration(f"{path} is not HAProxy; {_HOW_TO_GET_IT}.")

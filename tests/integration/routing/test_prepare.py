@@ -112,3 +112,18 @@ def test_few_descriptors_lower_the_connections(home: Path, monkeypatch: pytest.M
     text = (config.edge / "haproxy.cfg").read_text()
     assert "    maxconn 874\n" in text
     assert "    maxconn 1848\n" in text
+
+
+def test_behind_a_tls_proxy_guests_hear_of_https(home: Path) -> None:
+    config = _config(home, url="https://fleet.example.org", domain="fleet.example.org")
+    edge.prepare(config)
+    text = (config.edge / "haproxy.cfg").read_text()
+    assert "set-header X-Forwarded-Proto https\n" in text
+    assert "set-header X-Forwarded-Port 443\n" in text
+
+
+def test_a_broken_haproxy_says_why_it_does_not_run(home: Path, tmp_path: Path) -> None:
+    program = Path(_program(tmp_path, ""))
+    program.write_text("#!/bin/sh\necho cannot load libx >&2\nexit 127\n")
+    with pytest.raises(WrongConfiguration, match="cannot load libx"):
+        edge.prepare(_config(home, haproxy=str(program)))
