@@ -143,10 +143,3 @@ def hosts(instance_id: str, name: str | None, domain: str) -> list[str]:
     """The hosts of an instance: its permanent one, then the one by name where it has a name."""
     permanent = f"{instance_id}.{domain}"
     return [permanent, f"{name}.{domain}"] if name else [permanent]
-
-
-def url(name: str, domain: str, port: int, scheme: str = "http") -> str:
-    """The address of a host as a browser takes it; the scheme's own port is left out."""
-    host = f"{name}.{domain}" if name else domain
-    default = {"http": 80, "https": 443}[scheme]
-    return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
