@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
 from pocketfleet import __version__
 from pocketfleet.config import Config
@@ -51,7 +52,7 @@ def main(config: Config) -> int:
         with _locked_home(config):
             return asyncio.run(Serve(config, console).run())
     except PocketfleetError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]✗[/red] {error.detail}", markup=True)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]✗[/red] {escape(error.detail)}")
         return 1
 
 
@@ -203,7 +204,7 @@ class Serve:
         say(f"\n[bold]pocketfleet {__version__}[/bold] is running.\n")
         say(f"  Dashboard   [bold]{self.config.public_url}[/bold]")
         say(f"  Sign in     {prepared['link']}   [dim](works once, for an hour)[/dim]")
-        say(f"  Data        {self.config.home}")
+        say(f"  Data        {escape(str(self.config.home))}")
         say("  Isolation   none: instances run as your own user, so host only code that you trust\n")
         if (watchers := _inotify_instances()) < MANY_WATCHERS:
             say(f"  [yellow]Note[/yellow]        past {watchers} awake instances changed hooks go unseen;")
@@ -239,7 +240,7 @@ class Serve:
                 await asyncio.sleep(RESTART_AFTER[-1])
 
     def _warn(self, text: str) -> None:
-        self.console.print(f"[yellow]![/yellow] {time.strftime('%H:%M:%S')} {text}")
+        self.console.print(f"[yellow]![/yellow] {time.strftime('%H:%M:%S')} {escape(text)}")
 
     async def _reap_orphans(self) -> None:
         """Guests whose node died are our children now: without this they would stay zombies.
@@ -295,7 +296,7 @@ class FirstInstance:
             try:
                 await self._make(client)
             except (httpx.HTTPError, PocketfleetError, KeyError, ValueError) as error:
-                self._console.print(f"[yellow]![/yellow] The first instance was not made: {error}\n")
+                self._console.print(f"[yellow]![/yellow] The first instance was not made: {escape(str(error))}\n")
 
     async def _make(self, client: httpx.AsyncClient) -> None:
         with self._console.status("Looking for PocketBase's releases ..."):
@@ -356,6 +357,8 @@ def _python(module: str, *arguments: str) -> list[str]:
 
 def _command() -> str:
     """How to call us from where we were called: as short as it works."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return "python -m pocketfleet"
     here = Path(sys.argv[0]).absolute()
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else "pocketfleet"
 

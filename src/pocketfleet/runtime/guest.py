@@ -47,7 +47,8 @@ class Guest:
     @property
     def environment(self) -> dict[str, str]:
         """A clean one plus the secrets; nothing of ours leaks into it."""
-        return {**self.secrets, "PATH": _PATH, "HOME": str(self.folder), "LANG": "C.UTF-8", "TZ": "UTC"}
+        # a secret may set the zone or the language; PATH and HOME are refused as names of secrets, and ours here
+        return {"LANG": "C.UTF-8", "TZ": "UTC", **self.secrets, "PATH": _PATH, "HOME": str(self.folder)}
 
     @property
     def has_superusers(self) -> bool:
