@@ -1,0 +1,199 @@
+"""A rehearsal's report: findings by section and what follows from them, as data that is kept as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pocketfleet.domain.policies import Verdict
+
+#: Of the JSON form. A reader takes this one and older ones.
+VERSION = 1
+
+
+class Severity(StrEnum):
+    """How bad a difference is, worst first; the order is the order of weight."""
+
+    #: the new release does not start, or records are lost
+    FATAL = "fatal"
+    #: somebody sees or may do more than before
+    EXPOSES = "exposes"
+    #: what worked fails
+    BREAKS = "breaks"
+    #: fewer or other records
+    ROWS = "rows"
+    #: a lost field, another type
+    SHAPE = "shape"
+    #: the same field, another value; a setting or a rule reads differently
+    VALUE = "value"
+    #: something more than before, seen by those who saw the rest
+    ADDED = "added"
+    #: the same things in another order
+    ORDER = "order"
+    #: what every upgrade between these two releases brings
+    KNOWN = "known"
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether such a finding keeps a verdict from being safe. Clients must take fields they do not know."""
+        return self not in (Severity.ADDED, Severity.KNOWN)
+
+
+class Section(StrEnum):
+    """The parts of a report, in the order in which they are shown and weighed."""
+
+    BOOT = "boot"
+    RECORDS = "records"
+    FILES = "files"
+    RULES = "rules"
+    TOKENS = "tokens"
+    HOOKS = "hooks"
+    ANSWERS = "answers"
+    SCHEMA = "schema"
+    SETTINGS = "settings"
+    ATTEMPTS = "attempts"
+    LINT = "lint"
+
+
+class Source(StrEnum):
+    """Where the question came from whose answer differs."""
+
+    #: a client really asked this
+    LOG = "log"
+    #: the owner wants this asked
+    PROBE = "probe"
+    #: asked by us, of every instance alike
+    SYNTHETIC = "synthetic"
+    #: no question: read from the files
+    DATA = "data"
+
+
+_SEVERITIES = list(reversed(Severity))
+_SECTIONS = list(reversed(Section))
+_SOURCES = [Source.SYNTHETIC, Source.DATA, Source.LOG, Source.PROBE]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One difference in plain words; `where` is the collection, field, route or file, `detail` is JSON."""
+
+    severity: Severity
+    section: Section
+    text: str
+    where: str = ""
+    source: Source = Source.DATA
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """Higher is worse: by severity, then by who asked (the owner, clients, we), then by section."""
+        return (
+            100 * (1 + _SEVERITIES.index(self.severity))
+            + 20 * _SOURCES.index(self.source)
+            + _SECTIONS.index(self.section)
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that is kept; `weight` is written for readers that only sort."""
+        return {
+            "severity": str(self.severity),
+            "section": str(self.section),
+            "source": str(self.source),
+            "weight": self.weight,
+            "text": self.text,
+            "where": self.where,
+            "detail": dict(self.detail),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Finding:
+        """The opposite of `as_json`. Raises KeyError and ValueError for what is no finding."""
+        return cls(
+            severity=Severity(data["severity"]),
+            section=Section(data["section"]),
+            text=data["text"],
+            where=data["where"],
+            source=Source(data["source"]),
+            detail=data["detail"],
+        )
+
+
+def by_weight(findings: Iterable[Finding]) -> list[Finding]:
+    """Worst first; equal ones as they came."""
+    return sorted(findings, key=lambda finding: -finding.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class SectionReport:
+    """What one section has: facts to show whatever the verdict (JSON), and findings."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that one rehearsal found. Page, terminal and JSON are views of it."""
+
+    from_release: str
+    to_release: str
+    verdict: Verdict
+    #: why it is not safer than that, worst first
+    reasons: tuple[Finding, ...]
+    sections: Mapping[Section, SectionReport]
+    #: what nobody looked at, in plain words
+    not_covered: tuple[str, ...] = ()
+    #: what changed between the two releases for everybody: {"since", "text", "kind"}
+    known_changes: tuple[Mapping[str, str], ...] = ()
+    took_ms: int = 0
+    #: no network was within reach
+    sandboxed: bool = False
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Those of all sections, worst first."""
+        return by_weight(finding for section in self.sections.values() for finding in section.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that is kept and handed out."""
+        sections: dict[str, Any] = {str(name): _section_json(section) for name, section in self.sections.items()}
+        sections["not_covered"] = list(self.not_covered)
+        sections["known_changes"] = [dict(change) for change in self.known_changes]
+        return {
+            "version": VERSION,
+            "from": self.from_release,
+            "to": self.to_release,
+            "verdict": str(self.verdict),
+            "reasons": [reason.as_json() for reason in self.reasons],
+            "sections": sections,
+            "took_ms": self.took_ms,
+            "sandboxed": self.sandboxed,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Report:
+        """The opposite of `as_json`. Raises ValueError for a report of a later version, KeyError for no report."""
+        if data["version"] > VERSION:
+            raise ValueError(f"a rehearsal report of version {data['version']}; this pocketfleet reads up to {VERSION}")
+        kept = data["sections"]
+        return cls(
+            from_release=data["from"],
+            to_release=data["to"],
+            verdict=Verdict(data["verdict"]),
+            reasons=tuple(Finding.from_json(reason) for reason in data["reasons"]),
+            sections={Section(name): _section_from_json(kept[name]) for name in Section if name in kept},
+            not_covered=tuple(kept["not_covered"]),
+            known_changes=tuple(kept["known_changes"]),
+            took_ms=data["took_ms"],
+            sandboxed=data["sandboxed"],
+        )
+
+
+def _section_json(section: SectionReport) -> dict[str, Any]:
+    return {"facts": dict(section.facts), "findings": [finding.as_json() for finding in section.findings]}
+
+
+def _section_from_json(data: Mapping[str, Any]) -> SectionReport:
+    return SectionReport(data["facts"], tuple(Finding.from_json(finding) for finding in data["findings"]))
