@@ -36,10 +36,10 @@ class Unrest:
         """So many of each, mixed: kills and reloads fall into the middle of a sleep."""
         disturbances = [self.change_a_route] * route_changes + [self.reload_edge] * reloads + [self.kill_node] * kills
         self._random.shuffle(disturbances)
+        total = len(disturbances)
         for number in range(sleeps):
             operation = self.begin_sleep(list(LOADED)[number % len(LOADED)])
-            share = (number + 1) * len(disturbances) // sleeps - number * len(disturbances) // sleeps
-            for _ in range(share):
+            for _ in range((number + 1) * total // sleeps - number * total // sleeps):
                 disturbances.pop()()
             self.server.finished(operation)
             self._until_traffic_goes_on()

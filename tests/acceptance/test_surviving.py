@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -102,10 +103,18 @@ def test_a_rename_while_node_is_dead_takes_effect(server: Server, busy: str) -> 
         assert old.get("/api/health").status_code == 404
 
 
+def map_number(server: Server, name: str) -> str:
+    """How HAProxy's Runtime API calls this map."""
+    listed = server.edge_says("show map")
+    found = re.search(rf"(?m)^(-?\d+) \(\S*{re.escape(name)}", listed)
+    assert found, listed
+    return f"#{found[1]}"
+
+
 @pytest.mark.parametrize("while_dead", [False, True], ids=["node alive", "node dead"])
 def test_wrong_routes_are_repaired(server: Server, sleeper: str, while_dead: bool) -> None:
     instance = server.show(sleeper)
-    hosts, upstreams = (str(server.home / "edge" / name) for name in ("hosts.map", "upstreams.map"))
+    hosts, upstreams = (map_number(server, name) for name in ("hosts.map", "upstreams.map"))
     before = server.pid("node")
     with server.client(sleeper) as client, server.client("ghost") as ghost:
         assert client.get("/api/health").status_code == 200
