@@ -1,10 +1,18 @@
-"""What a durable piece of work consists of: its steps, how each is undone, and from where nothing is."""
+"""What a durable piece of work consists of: its steps, how each is undone, where it may end, and from where nothing
+is undone."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from pocketfleet.domain.states import OperationState
+
+#: in a step's output: the state in which the operation ends after this step, the others left out
+ENDS = "ends"
+#: in a step's output: what becomes part of the operation's result, however it ends
+RESULT = "result"
 
 #: how far a step is: 0 to 1 or None where it cannot be known, and a few words
 Report = Callable[[float | None, str], Awaitable[None]]
@@ -41,12 +49,20 @@ class PlanStep:
 
     name: str
     run: Callable[[Work], Awaitable[dict[str, Any] | None]]
-    compensate: Callable[[Work], Awaitable[None]] | None = None
+    compensate: Callable[[Work], Awaitable[dict[str, Any] | None]] | None = None
+
+
+def ends(state: OperationState, output: dict[str, Any]) -> dict[str, Any]:
+    """The output of a step after which there is nothing more to do: asked a person, or only rehearsed."""
+    return {**output, ENDS: state.value}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of one kind of operation; its result is the output of the last step that gave one.
+    """The steps of one kind of operation.
+
+    Its result is what the outputs of its steps hold under `result`, later ones over earlier ones; where none has
+    that, the output of the last step that gave one.
 
     A step that fails makes the engine undo the steps before it, last first, the failed one included. The
     operation ends as `failed`; as `rolled_back` where `live`, or a step after it, had been begun and everything

@@ -21,7 +21,7 @@ from pocketfleet.actions.operations import (
 from pocketfleet.domain.states import OperationState, StepState
 from pocketfleet.models import Operation, Step
 from pocketfleet.operations.database import Database
-from pocketfleet.operations.plan import Plan, PlanStep, Work
+from pocketfleet.operations.plan import ENDS, RESULT, Plan, PlanStep, Work
 from pocketfleet.operations.problems import problem_of
 
 log = logging.getLogger(__name__)
@@ -64,19 +64,21 @@ class Run:
         self._rows = {row.name: row for row in await self._write(steps_of, self._id)}
         try:
             if not self._has_failed():
-                await self._forward()
-                return await self._end(OperationState.SUCCEEDED)
+                return await self._end(await self._forward())
         except StepFailed:
             pass
         if self._committed():
             return await self._end(OperationState.FAILED)
         return await self._end(await self._backward())
 
-    async def _forward(self) -> None:
+    async def _forward(self) -> OperationState:
         for step in self._plan.steps:
             row = self._rows.get(step.name)
             if row is None or row.state != StepState.DONE:
                 await self._do(step)
+            if state := self._rows[step.name].output.get(ENDS):
+                return OperationState(state)
+        return OperationState.SUCCEEDED
 
     async def _do(self, step: PlanStep) -> None:
         waits = list(self._again) if self._plan.is_past_commit(step.name) else []
@@ -114,26 +116,32 @@ class Run:
             return OperationState.FAILED
         return OperationState.ROLLED_BACK if self._was_live() else OperationState.FAILED
 
-    async def _undo(self, step: PlanStep, compensate: Callable[[Work], Awaitable[None]]) -> bool:
+    async def _undo(self, step: PlanStep, compensate: Callable[[Work], Awaitable[dict[str, Any] | None]]) -> bool:
         for wait in [*self._again, None]:
             await self._move(step, StepState.COMPENSATING)
             try:
-                await compensate(self._work(step))
+                output = await compensate(self._work(step)) or {}
             except Exception as error:
                 self._log_failure(step, error, "could not be undone" if wait is None else "is undone again")
                 if wait is not None:
                     await asyncio.sleep(wait)
             else:
-                await self._move(step, StepState.COMPENSATED)
+                await self._move(step, StepState.COMPENSATED, output={**self._rows[step.name].output, **output})
                 return True
         return False
 
     async def _end(self, state: OperationState) -> OperationState:
-        outputs = [row.output for row in sorted(self._rows.values(), key=lambda row: row.position) if row.output]
-        result = outputs[-1] if outputs and state == OperationState.SUCCEEDED else {}
         error = self._error or None
+        result = self._result(state)
         await self._write(end_operation, self._id, state, result=result, error=error, forget=self._plan.secret_params)
         return state
+
+    def _result(self, state: OperationState) -> dict[str, Any]:
+        outputs = [row.output for row in sorted(self._rows.values(), key=lambda row: row.position) if row.output]
+        results = [output[RESULT] for output in outputs if RESULT in output]
+        if results:
+            return {key: value for result in results for key, value in result.items()}
+        return outputs[-1] if outputs and state == OperationState.SUCCEEDED else {}
 
     def _has_failed(self) -> bool:
         return any(row.state in _UNDONE for row in self._rows.values())

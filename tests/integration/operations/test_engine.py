@@ -19,6 +19,7 @@ from pocketfleet.errors import SourceDown
 from pocketfleet.models import Instance, Operation, Step
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.engine import Engine, Plan, PlanStep, Work
+from pocketfleet.operations.plan import ends
 from tests.integration.operations.waiting import until
 
 AGAIN = (0.0, 0.0)
@@ -62,13 +63,8 @@ class Toy:
 
         return act
 
-    def _undoes(self, name: str) -> Callable[[Work], Awaitable[None]]:
-        act = self._acts(name)
-
-        async def undo(work: Work) -> None:
-            await act(work)
-
-        return undo
+    def _undoes(self, name: str) -> Callable[[Work], Awaitable[dict[str, Any] | None]]:
+        return self._acts(name)
 
 
 @pytest.fixture
@@ -146,6 +142,27 @@ async def test_steps_run_in_order_and_hand_on_what_they_found(database: Database
     assert after.error == {}
     assert after.finished_at is not None
     assert list(steps.items()) == [("one", "done"), ("two", "done"), ("three", "done")]
+
+
+async def test_a_step_may_end_the_operation_and_the_others_are_left_out(database: Database, toy: Toy) -> None:
+    toy.outputs = {"one": {"result": {"verdict": "changed"}}, "two": ends(OperationState.ASKING, {"why": "changed"})}
+    operation = await ask(database)
+    await carry_out(database, toy.plan("one", "two", "three", commit="three"))
+    after, steps = await journal(database, operation)
+    assert toy.said == ["one", "two"]
+    assert after.state == OperationState.ASKING
+    assert after.result == {"verdict": "changed"}
+    assert steps == {"one": "done", "two": "done"}
+
+
+async def test_results_outlive_a_failure(database: Database, toy: Toy) -> None:
+    toy.outputs = {"one": {"result": {"verdict": "safe"}}, "-one": {"result": {"held_ms": 7}}}
+    toy.failures = {"two": [SourceDown()]}
+    operation = await ask(database)
+    await carry_out(database, toy.plan("one", "two"))
+    after, _ = await journal(database, operation)
+    assert after.state == OperationState.FAILED
+    assert after.result == {"held_ms": 7}
 
 
 @pytest.mark.parametrize("fails", [False, True])
