@@ -17,6 +17,8 @@ from typing import Any
 from django.core.management import call_command
 from django.db import connections
 
+from pocketfleet.domain.states import OPEN_OPERATION_STATES
+from pocketfleet.models import Operation
 from pocketfleet.operations.database import Database
 
 HOME = Path(os.environ["POCKETFLEET_HOME"])
@@ -68,6 +70,18 @@ class KillingDatabase(Database):
         if name == f"move_step running {self._point.into[0]}":
             asyncio.get_running_loop().call_later(self._point.into[1], kill_myself)
         return result
+
+
+async def until(database: Database, is_so: Callable[[], bool]) -> None:
+    """Ask again and again. Raises TimeoutError after a while, so that no child stays behind."""
+    async with asyncio.timeout(30):
+        while not await database.call(is_so):  # noqa: ASYNC110 - the journal lies in a database
+            await asyncio.sleep(0.003)
+
+
+def nothing_is_open() -> bool:
+    """Whether every operation has ended."""
+    return not Operation.objects.filter(state__in=OPEN_OPERATION_STATES).exists()
 
 
 def fresh_journal() -> None:

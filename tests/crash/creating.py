@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import sys
@@ -13,12 +12,11 @@ import httpx
 
 from pocketfleet.actions.instances import create_instance
 from pocketfleet.config import Config
-from pocketfleet.domain.states import OPEN_OPERATION_STATES
 from pocketfleet.models import Instance, Operation
 from pocketfleet.operations.engine import Engine
 from pocketfleet.operations.plans import PLANS
 from tests.crash import children
-from tests.crash.children import HOME, KillingDatabase, Point
+from tests.crash.children import HOME, KillingDatabase, Point, until
 from tests.pocketbases import executable
 from tests.ports import free_port
 from tests.workshop import Workshop, offer_folder
@@ -48,8 +46,7 @@ async def carry_out(version: str, port: int, point: Point, ask: bool) -> dict[st
     await workshop.fleet.load()
     engine = Engine(PLANS, workshop.tools, database, again=(0.0, 0.0))
     await engine.resume()
-    while await quiet.call(_is_open):  # noqa: ASYNC110 - the journal lies in a database
-        await asyncio.sleep(0.005)
+    await until(quiet, children.nothing_is_open)
     await engine.stop()
     outcome = await quiet.call(_outcome)
     if outcome["ready"]:
@@ -73,10 +70,6 @@ async def _sign_in(workshop: Workshop, instance_id: str, version: str) -> int:
 def _ask(version: str) -> None:
     offer_folder(OWN, version)
     create_instance("shop", email=EMAIL, password=PASSWORD, version_range=version, acting_user=None)
-
-
-def _is_open() -> bool:
-    return Operation.objects.filter(state__in=OPEN_OPERATION_STATES).exists()
 
 
 def _outcome() -> dict[str, Any]:

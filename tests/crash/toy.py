@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import shutil
@@ -12,12 +11,11 @@ from functools import partial
 from typing import Any
 
 from pocketfleet.actions.operations import open_operation
-from pocketfleet.domain.states import OPEN_OPERATION_STATES
 from pocketfleet.errors import SourceDown
 from pocketfleet.models import Operation, Step
 from pocketfleet.operations.engine import Engine, Plan, PlanStep, Work
 from tests.crash import children
-from tests.crash.children import HOME, KillingDatabase, Point
+from tests.crash.children import HOME, KillingDatabase, Point, until
 
 EFFECTS = HOME / "effects"
 HISTORY = HOME / "history"
@@ -80,17 +78,12 @@ async def carry_out(story: str, point: Point, ask: bool) -> dict[str, Any]:
     engine = Engine([Toy(story, point).plan()], None, database, again=(0.0, 0.0))
     await engine.resume()
     watching = KillingDatabase(Point())
-    while await watching.call(_is_open):  # noqa: ASYNC110 - the journal lies in a database
-        await asyncio.sleep(0.002)
+    await until(watching, children.nothing_is_open)
     await engine.stop()
     outcome = await watching.call(_outcome)
     await watching.close()
     await database.close()
     return {**outcome, "calls": database.called}
-
-
-def _is_open() -> bool:
-    return Operation.objects.filter(state__in=OPEN_OPERATION_STATES).exists()
 
 
 def _outcome() -> dict[str, Any]:
