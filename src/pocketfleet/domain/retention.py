@@ -32,7 +32,7 @@ class Retention:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], default: Retention | None = None) -> Retention:
-        """From {"last": 5, "daily": 7, "weekly": 4}; what is left out is 0, and {} is the default. Raises WrongSetting."""
+        """From {"last": 5, "daily": 7, "weekly": 4}; left out: 0; {}: the default. Raises WrongSetting."""
         if not data:
             return default or cls()
         names = ("last", "daily", "weekly")
