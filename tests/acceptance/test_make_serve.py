@@ -137,7 +137,7 @@ def test_from_a_clone_to_the_first_answer(newcomer: Newcomer) -> None:
     assert (newcomer.home / ".pocketfleet" / "control.sqlite3").exists()
 
     address = re.search(rf"http://(\S+)\.localhost:{newcomer.port}", said)
-    superuser = re.search(r"Superuser\s+(\S+)\s+password (\S+)", said)
+    superuser = re.search(r"Superuser\s+(\S+)\s+Password\s+(\S+)", said)
     release = re.search(r"PocketBase (\d+\.\d+\.\d+)", said)
     assert address, said
     assert superuser, said
