@@ -16,7 +16,7 @@ from tests.integration.web.served import Served, finish, make_instance, make_man
 def page(open_page: OpenPage) -> Page:
     """The dashboard, with a mark that a reload would wipe away."""
     opened = open_page()
-    opened.wait_for_function("document.body.dataset.connected === 'true'")
+    expect(opened.locator("body")).to_have_attribute("data-connected", "true")
     opened.evaluate("window.neverReloaded = true")
     return opened
 

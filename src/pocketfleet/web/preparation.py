@@ -88,6 +88,8 @@ def copy_aside(config: Config) -> Path:
     target = sqlite3.connect(unfinished)
     with contextlib.closing(source), contextlib.closing(target):
         source.backup(target)
+        # one file, whoever opens it
+        target.execute("PRAGMA journal_mode=DELETE")
     unfinished.chmod(0o600)
     unfinished.rename(path)
     for old in sorted(config.database_copies.glob("control-*.sqlite3"))[:-COPIES_KEPT]:

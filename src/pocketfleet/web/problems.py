@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.serializers.json import DjangoJSONEncoder
@@ -55,7 +56,7 @@ def problem(error: PocketfleetError) -> HttpResponse:
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="pocketfleet"'
     if (seconds := error.facts.get("retry_after")) is not None:
-        response.headers["Retry-After"] = str(int(seconds))
+        response.headers["Retry-After"] = str(math.ceil(seconds))
     return response
 
 

@@ -25,7 +25,9 @@ _BOUNDARIES = {boundary.text for boundary in SCHEMA_BOUNDARIES}
 def instances(config: Config, *, search: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Row], int]:
     """The instances whose name or id holds the search text, by name, and how many there are of them: one query."""
     found, counted = _instances(), Instance.objects.filter(deleted_at=None).order_by()
-    if search := search.strip().lower()[:100].replace("\0", ""):
+    if not _plain(search):
+        return [], 0
+    if search := search.strip().lower()[:100]:
         matching = Q(name__contains=search) | Q(id__startswith=search)
         found, counted = found.filter(matching), counted.filter(matching)
     total = counted.values(everything=Value(1)).annotate(count=Count("pk")).values("count")

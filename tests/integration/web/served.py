@@ -22,6 +22,7 @@ from pocketfleet.config import Config, load
 control.set_up_django()
 
 from django.db import connection  # noqa: E402
+from django.db.models import Max  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from pocketfleet.actions import instances, observations, releases, sign_in  # noqa: E402
@@ -36,9 +37,11 @@ RELEASES = ("0.22.27", "0.23.12", "0.30.4", "0.36.9", "0.40.5", "0.40.6")
 
 
 def make_template(folder: Path) -> Path:
-    """A database with every table and no row, to be copied for each test."""
+    """A database with nothing but the operator and a small catalogue, to be copied for each test."""
     with tables_of(load({}, home=folder)) as config:
         preparation.migrate(config)
+        sign_in.make_operator()
+        releases.record_offers("pypi", [Offered(version) for version in RELEASES])
         connection.close()
         return config.sqlite_file
 
@@ -46,23 +49,24 @@ def make_template(folder: Path) -> Path:
 @contextlib.contextmanager
 def tables_of(config: Config) -> Iterator[Config]:
     """Django's default database is that of this configuration, in every thread."""
-    before = connection.settings_dict["NAME"]
+    settings, before = connection.settings_dict, dict(connection.settings_dict)
     connection.close()
-    connection.settings_dict["NAME"] = str(config.sqlite_file)
+    settings["NAME"] = str(config.sqlite_file)
+    # nobody pulls the plug in the middle of a test
+    command = settings["OPTIONS"]["init_command"].replace("synchronous=FULL", "synchronous=OFF")
+    settings["OPTIONS"] = settings["OPTIONS"] | {"init_command": command}
     with override_settings(CONFIG=config):
         try:
             yield config
         finally:
             connection.close()
-            connection.settings_dict["NAME"] = before
+            settings.update(before)
 
 
 def fresh_tables(template: Path, config: Config) -> None:
-    """A copy of the template in this home, with the operator and a small catalogue."""
+    """A copy of the template in this home, and the operator's token of this start."""
     shutil.copyfile(template, config.sqlite_file)
     config.operator_file.write_text(json.dumps({"url": config.public_url, "token": OPERATOR_TOKEN}))
-    sign_in.make_operator()
-    releases.record_offers("pypi", [Offered(version) for version in RELEASES])
 
 
 class Served:
@@ -143,11 +147,12 @@ def make_instance(name: str, *, state: str = "asleep", reason: str = "", release
 
 def make_many(count: int) -> None:
     """Many sleeping instances, quickly."""
+    first = (Instance.objects.aggregate(last=Max("number"))["last"] or 0) + 1
     Instance.objects.bulk_create(
         Instance(
             id=f"many{number:011d}",
             name=f"many-{number:04d}",
-            number=number,
+            number=first + number,
             range="~0.40.6",
             release="0.40.6",
             ready=True,

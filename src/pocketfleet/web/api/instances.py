@@ -18,6 +18,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from ninja import Router
 from ninja.params.functions import Query
+from ninja.responses import Status
 
 from pocketfleet.actions import instances as actions
 from pocketfleet.models import Operation
@@ -50,7 +51,7 @@ def list_instances(
 
 
 @router.post("/instances", response={202: CreatedOut}, summary="Create an instance")
-def create_instance(request: HttpRequest, body: InstanceIn) -> tuple[int, dict[str, Any]]:
+def create_instance(request: HttpRequest, body: InstanceIn) -> Status[dict[str, Any]]:
     """Answers at once; the operation says when it is there."""
     user = caller_of(request).user
     email = body.email or user.email or default_email(body.name)
@@ -63,11 +64,12 @@ def create_instance(request: HttpRequest, body: InstanceIn) -> tuple[int, dict[s
         settings=body.settings,
         acting_user=user,
     )
-    return 202, {
+    made = {
         "instance": reading.instance(settings.CONFIG, instance.id),
         "operation": reading.operation(operation.id),
         "superuser": {"email": email, "password": None if body.password else password},
     }
+    return Status(202, made)
 
 
 @router.get("/instances/{ref}", response=InstanceOut, summary="Show an instance")
@@ -93,22 +95,22 @@ async def change_instance(
 
 
 @router.delete("/instances/{ref}", response={202: StartedOut}, summary="Delete an instance")
-def delete_instance(request: HttpRequest, ref: str) -> tuple[int, dict[str, Any]]:
+def delete_instance(request: HttpRequest, ref: str) -> Status[dict[str, Any]]:
     """Its files stay in quarantine for a while; its name is free once the operation is done."""
     instance = actions.find_instance(ref)
     return started(actions.delete_instance(instance.id, acting_user=caller_of(request).user))
 
 
 @router.post("/instances/{ref}/sleep", response={202: StartedOut}, summary="Put an instance to sleep")
-def sleep_instance(request: HttpRequest, ref: str) -> tuple[int, dict[str, Any]]:
+def sleep_instance(request: HttpRequest, ref: str) -> Status[dict[str, Any]]:
     """The next request wakes it."""
     instance = actions.find_instance(ref)
     return started(actions.sleep_instance(instance.id, acting_user=caller_of(request).user))
 
 
-def started(operation: Operation) -> tuple[int, dict[str, Any]]:
+def started(operation: Operation) -> Status[dict[str, Any]]:
     """202 with the whole operation."""
-    return 202, {"operation": reading.operation(operation.id)}
+    return Status(202, {"operation": reading.operation(operation.id)})
 
 
 def default_email(name: str) -> str:

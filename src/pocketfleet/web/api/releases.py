@@ -13,6 +13,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 from ninja.params.functions import Query
+from ninja.responses import Status
 
 from pocketfleet.actions import releases as actions
 from pocketfleet.web import reading
@@ -30,13 +31,13 @@ def list_releases(request: HttpRequest, line: str | None = Query(None, max_lengt
 
 
 @router.post("/releases/refresh", response={202: StartedOut}, summary="Look for new releases")
-def refresh_releases(request: HttpRequest) -> tuple[int, dict[str, Any]]:
+def refresh_releases(request: HttpRequest) -> Status[dict[str, Any]]:
     """At every source; whoever asks meanwhile gets the same operation."""
     return started(actions.refresh_releases(acting_user=caller_of(request).user))
 
 
 @router.post("/releases/{version}/fetch", response={202: StartedOut}, summary="Fetch a release")
-def fetch_release(request: HttpRequest, version: str) -> tuple[int, dict[str, Any]]:
+def fetch_release(request: HttpRequest, version: str) -> Status[dict[str, Any]]:
     """Its executable, verified and kept; whoever asks meanwhile gets the same operation."""
     return started(actions.fetch_release(version, acting_user=caller_of(request).user))
 

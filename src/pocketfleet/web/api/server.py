@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from ninja import Router
+from ninja.responses import Status
 
 from pocketfleet import __version__
 from pocketfleet.actions.sign_in import LINK_SECONDS, make_link
@@ -37,9 +38,9 @@ def show_me(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.post("/sign-in-links", response={201: LinkOut}, summary="Make a link that signs the caller in, once")
-def create_sign_in_link(request: HttpRequest) -> tuple[int, dict[str, Any]]:
+def create_sign_in_link(request: HttpRequest) -> Status[dict[str, Any]]:
     """For a browser: opened once within the hour, it signs in as whoever asked for it."""
     user = caller_of(request).user
     secret = make_link(user, acting_user=user)
     link = f"{settings.CONFIG.public_url}/sign-in/{secret}"
-    return 201, {"link": link, "expires_in": LINK_SECONDS}
+    return Status(201, {"link": link, "expires_in": LINK_SECONDS})

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from ninja import Router
+from ninja.responses import Status
 
 from pocketfleet.actions import tokens as actions
 from pocketfleet.web.api.schemas import NewTokenOut, TokenIn, TokensOut
@@ -26,16 +27,16 @@ def list_tokens(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.post("/tokens", response={201: NewTokenOut}, summary="Make a token")
-def create_token(request: HttpRequest, body: TokenIn) -> tuple[int, dict[str, Any]]:
+def create_token(request: HttpRequest, body: TokenIn) -> Status[dict[str, Any]]:
     """Its text is in this answer, and nowhere ever after."""
     token, secret = actions.create_token(
         body.name, expires_in_days=body.expires_in_days, acting_user=caller_of(request).user
     )
-    return 201, {"id": token.pk, "name": token.name, "hint": token.hint, "token": secret}
+    return Status(201, {"id": token.pk, "name": token.name, "hint": token.hint, "token": secret})
 
 
 @router.delete("/tokens/{int:token_id}", response={204: None}, summary="Take back a token")
-def delete_token(request: HttpRequest, token_id: int) -> tuple[int, None]:
+def delete_token(request: HttpRequest, token_id: int) -> Status[None]:
     """It is refused from now on."""
     actions.delete_token(token_id, acting_user=caller_of(request).user)
-    return 204, None
+    return Status(204, None)

@@ -1,0 +1,1 @@
+"""Control's parts that need no database."""
