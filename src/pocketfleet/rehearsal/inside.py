@@ -1,0 +1,210 @@
+"""The program beside a rehearsed PocketBase: starts it, leads requests to it, and takes in the mail and web it sends.
+
+Run by path with `python -I -S`, so it imports the standard library alone, and little of it. It stands in the same
+(empty) network as PocketBase but, unlike PocketBase, sees the machine's files: that is how a unix socket of the host
+reaches a port inside. Its own standard input carries orders, its standard output one JSON document a line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_PIECE = 65536
+#: Bytes of a request's head or a mail that are looked at.
+_HEAD = 16384
+#: Attempts that are told one by one; more are only counted by what they would have said.
+_MOST_ATTEMPTS = 500
+#: prctl(2)
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Answers PocketBase's exit code, as a shell would put it; 125 where it could not be started."""
+    order = json.loads(sys.stdin.buffer.readline())
+    _die_with_parent(order["plain"])
+    os.chdir(order["control"])
+    tell = _Teller()
+    _listen(socket.AF_INET, (order["address"], order["mail_port"]), lambda peer: _take_mail(peer, tell))
+    _listen(socket.AF_INET, (order["address"], order["web_port"]), lambda peer: _take_web(peer, tell))
+    target = (order["address"], order["port"])
+    _listen(socket.AF_UNIX, "socket", lambda peer: _forward(peer, target))
+    try:
+        child, pid, status = _start(order)
+    except (OSError, ValueError) as error:
+        tell("failed", text=str(error))
+        return 125
+    tell("started", pid=pid)
+    threading.Thread(target=_obey, args=(child, pid), daemon=True).start()
+    with status:
+        code = child.wait()
+    tell("ended", code=code if code <= 128 else 128 - code)
+    return 0
+
+
+class _Teller:
+    """One line a time, from whichever thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told = 0
+
+    def __call__(self, kind: str, **facts: Any) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            os.write(1, json.dumps({"kind": kind, **facts}).encode() + b"\n")
+
+    def attempt(self, kind: str, **facts: Any) -> None:
+        self._told += 1
+        if self._told <= _MOST_ATTEMPTS:
+            self(kind, **facts)
+
+
+def _die_with_parent(plain: bool) -> None:
+    """bubblewrap sees to it; without one it is for us to ask. Standard input ends as well when the parent dies."""
+    if plain:
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _start(order: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int, Any]:
+    """The child, PocketBase's own pid, and what must stay open until the child has ended.
+
+    With bubblewrap between us, bubblewrap tells the pid, and later the exit code, to a pipe: closed, it would end it.
+    """
+    output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    reading, writing = os.pipe()
+    child = subprocess.Popen(
+        [part.replace("{status}", str(writing)) for part in order["command"]],
+        cwd=order["cwd"],
+        env=order["environment"],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=[writing],
+        preexec_fn=lambda: _limit(order),
+    )
+    os.close(writing)
+    os.close(output)
+    status = open(reading, "rb")  # noqa: PTH123, SIM115
+    line = b"" if order["plain"] else status.readline()
+    return child, json.loads(line)["child-pid"] if line else child.pid, status
+
+
+def _limit(order: dict[str, Any]) -> None:
+    if order["plain"]:
+        _die_with_parent(True)
+    for name, limit in order["limits"].items():
+        kind = getattr(resource, name)
+        _, hard = resource.getrlimit(kind)
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (limit, limit))
+
+
+def _obey(child: subprocess.Popen[bytes], pid: int) -> None:
+    """`term` and `kill`, a line each; the end of the input is the end of everything."""
+    for line in sys.stdin.buffer:
+        if line == b"term\n":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        if line == b"kill\n":
+            child.kill()
+    child.kill()
+    child.wait()
+    os._exit(0)
+
+
+def _listen(family: int, address: Any, take: Callable[[socket.socket], None]) -> None:
+    server = socket.socket(family, socket.SOCK_STREAM)
+    if family == socket.AF_INET:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(address)
+    server.listen(64)
+
+    def serve() -> None:
+        while True:
+            peer, _ = server.accept()
+            threading.Thread(target=_guarded, args=(take, peer), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def _guarded(take: Callable[[socket.socket], None], peer: socket.socket) -> None:
+    with peer, contextlib.suppress(OSError):
+        take(peer)
+
+
+def _forward(peer: socket.socket, target: tuple[str, int]) -> None:
+    with socket.create_connection(target) as guest:
+        guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        back = threading.Thread(target=_pump, args=(guest, peer), daemon=True)
+        back.start()
+        _pump(peer, guest)
+        back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while piece := source.recv(_PIECE):
+            sink.sendall(piece)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def _take_web(peer: socket.socket, tell: _Teller) -> None:
+    """A proxy that notes what is asked for and hangs up: to PocketBase as if there were no network."""
+    peer.settimeout(5)
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < _HEAD and (piece := peer.recv(_PIECE)):
+        head += piece
+    method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
+    target = rest.partition(" ")[0].partition("?")[0]
+    if method:
+        tell.attempt("web", method=method[:10], target=target[:300])
+
+
+def _take_mail(peer: socket.socket, tell: _Teller) -> None:
+    """As much of SMTP as PocketBase speaks: the mail is taken, its receivers and subject noted, and it goes nowhere."""
+    peer.settimeout(5)
+    receivers: list[str] = []
+    lines = peer.makefile("rb")
+
+    def say(text: str) -> None:
+        peer.sendall(text.encode() + b"\r\n")
+
+    say("220 rehearsal")
+    while line := lines.readline(_HEAD):
+        verb = line[:4].upper().strip()
+        if verb == b"RCPT":
+            receivers.append(line.partition(b":")[2].decode("latin-1").strip().strip("<>")[:200])
+        if verb == b"QUIT":
+            return say("221 bye")
+        if verb == b"DATA":
+            say("354 go on")
+            tell.attempt("mail", to=receivers, subject=_read_subject(lines))
+            receivers = []
+        say("250 rehearsal")
+    return None
+
+
+def _read_subject(lines: Any) -> str:
+    """Reads a whole mail."""
+    subject, in_head = "", True
+    while (line := lines.readline(_HEAD)) and line.rstrip(b"\r\n") != b".":
+        in_head = in_head and line.strip() != b""
+        if in_head and line[:8].lower() == b"subject:":
+            subject = line[8:].decode("latin-1").strip()[:200]
+    return subject
+
+
+if __name__ == "__main__":
+    sys.exit(main())

