@@ -16,6 +16,8 @@ from pocketfleet import diagnostics
 from pocketfleet.bell import Bell
 from pocketfleet.config import Config, load
 from pocketfleet.errors import HomeInUse, PocketfleetError
+from pocketfleet.routing.gate import Gate, Go, Question, Refuse
+from pocketfleet.runtime.surroundings import Open
 
 log = logging.getLogger("pocketfleet.node")
 
@@ -33,13 +35,13 @@ class Node:
         from pocketfleet.operations.database import Database
         from pocketfleet.operations.engine import Engine
         from pocketfleet.operations.fleet import Fleet
+        from pocketfleet.operations.held import HeldRoutes
         from pocketfleet.operations.plans import PLANS
         from pocketfleet.operations.reconcile import Reconciler
         from pocketfleet.operations.resolve import Resolver
         from pocketfleet.operations.seen import SeenWriter
         from pocketfleet.operations.tools import Tools
         from pocketfleet.routing.counters import Counters
-        from pocketfleet.routing.gate import Gate
         from pocketfleet.routing.routes import Routes
         from pocketfleet.runtime.idle import IdleSweeper
         from pocketfleet.runtime.output import LogKeeper
@@ -56,19 +58,19 @@ class Node:
         self.fleet = Fleet(config, self.database, self.routes, self.store)
         self.seen = SeenWriter(self.database)
         self.logs = LogKeeper(config)
+        self.gate = Gate(config.gate_socket, self._resolve, wake_timeout=config.wake_timeout)
+        self.open_routes = HeldRoutes(self.routes, self.gate)
         self.supervisor = Supervisor(
             ProcessRunner(config),
             guest_of=self.fleet.guest,
-            routes=self.routes,
-            parked=lambda instance_id: self.gate.parked(instance_id),
+            routes=self.open_routes,
+            parked=self.gate.parked,
             connections=self._connections,
             seen=self.seen.put,
             log=self.logs.of,
             config=config,
         )
-        self.gate = Gate(
-            config.gate_socket, Resolver(self.fleet, self.supervisor).resolve, wake_timeout=config.wake_timeout
-        )
+        self.resolver = Resolver(self.fleet, self.supervisor)
         self.tools = Tools(
             config=config, database=self.database, supervisor=self.supervisor, store=self.store, fleet=self.fleet
         )
@@ -84,7 +86,7 @@ class Node:
         self._hold()
         adopted = await self.supervisor.adopt()
         await self.seen.reset(set(adopted))
-        await self.routes.replace_upstreams(self.supervisor.awake())
+        await self.open_routes.replace(self.supervisor.awake())
         await self.engine.resume()
         await self.gate.start()
         await self.reconciler.start()
@@ -151,9 +153,12 @@ class Node:
         await prune_records(self.tools)
         await purge_due(self.tools)
 
-    async def _connections(self, instance_id: str) -> int:
+    async def _resolve(self, question: Question) -> Go | Refuse:
+        return await self.resolver.resolve(question)
+
+    async def _connections(self, instance_id: str) -> Open:
         traffic = (await self.counters.read()).get(instance_id)
-        return traffic.connections if traffic else 0
+        return Open(traffic.connections, traffic.streams) if traffic else Open()
 
     async def _stop(self) -> None:
         """No more answers, no more work, every guest asleep, and all of it written down."""

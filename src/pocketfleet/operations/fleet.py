@@ -71,7 +71,7 @@ class Fleet:
 
     def kept_awake(self) -> list[str]:
         """Ids of those that should never sleep and may run."""
-        return [key for key in self._always_awake if self.may_run(key)]
+        return [key for key in self._always_awake if self.may_run(key) and not self._facts[key].hold]
 
     def may_run(self, instance_id: str) -> bool:
         """Whether it exists, is complete, switched on and not suspended."""
@@ -83,7 +83,7 @@ class Fleet:
         facts = self._facts.get(instance_id)
         if facts is None:
             return self._config.idle_timeout
-        if facts.always_awake:
+        if facts.always_awake or facts.hold:
             return None
         return facts.idle_timeout if facts.idle_timeout is not None else self._config.idle_timeout
 

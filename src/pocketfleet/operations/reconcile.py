@@ -43,7 +43,8 @@ class Reconciler:
         """These instances changed in the database."""
         for instance_id, (before, now) in (await self._fleet.renew(ids)).items():
             self._hold(before, now)
-            if now is None or before is None or before.generation != now.generation:
+            opened = bool(before and before.hold and now and not now.hold)
+            if opened or now is None or before is None or before.generation != now.generation:
                 self._supervisor.forgive(instance_id)
                 self._begin(instance_id)
 
@@ -96,6 +97,8 @@ class Reconciler:
         except PocketfleetError:
             await self._stop_guest(instance_id, "deleted")
             return
+        if facts.hold:
+            return  # an operation has it; the end of the hold brings it back here
         if not self._fleet.may_run(instance_id):
             await self._stop_guest(instance_id, "suspended" if facts.suspended else "powered off")
         # written before a start is tried: that it is wanted is so, whether PocketBase can is its state

@@ -13,6 +13,7 @@ from pocketfleet.routing import rendering
 from pocketfleet.routing.master import EdgeAway, EdgeGone, Master
 
 _ENTRY = re.compile(r"key=(\S+) .*?conn_cur=(\d+) http_req_cnt=(\d+)")
+_STREAM = re.compile(r"key=(\S+) .*?conn_cur=(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Traffic:
     connections: int
     #: grows with every request; since this reader began
     requests: int
+    #: of the connections, those that stay open: event streams and upgraded ones, in all workers
+    streams: int = 0
 
 
 class Counters:
@@ -44,15 +47,16 @@ class Counters:
         except EdgeAway as error:
             raise NotAnswering(f"HAProxy does not say what it carries: {error}.") from error
         open_now = self._count(tables)
-        return {key: Traffic(count, self._requests[key]) for key, count in open_now.items()}
+        streams = _streams(tables)
+        return {key: Traffic(count, self._requests[key], streams[key]) for key, count in open_now.items()}
 
     async def _tables(self) -> dict[int, str]:
         """Each live worker's table. A worker that ended while it was asked has nothing open."""
-        command = f"show table {rendering.TABLE}"
-        newest, workers = await self._master.tell_newest([command])
+        commands = [f"show table {rendering.TABLE}", f"show table {rendering.STREAMS}"]
+        newest, workers = await self._master.tell_newest(commands)
         tables = {workers.newest or 0: newest}
         for worker in workers.older:
-            tables[worker] = await self._master.tell(worker, [command])
+            tables[worker] = await self._master.tell(worker, commands)
         return tables
 
     def _count(self, tables: Mapping[int, str]) -> Counter[str]:
@@ -71,3 +75,11 @@ class Counters:
                 self._requests[key] = self._requests.get(key, 0) + change
         self._last = last
         return open_now
+
+
+def _streams(tables: Mapping[int, str]) -> Counter[str]:
+    open_now: Counter[str] = Counter()
+    for table in tables.values():
+        for key, connections in _STREAM.findall(table):
+            open_now[key] += int(connections)
+    return open_now

@@ -49,6 +49,10 @@ class Gate:
         if released := self._holds.pop(instance_id, None):
             released.set()
 
+    def holds(self, instance_id: str) -> bool:
+        """Whether it is held now."""
+        return instance_id in self._holds
+
     def parked(self, instance_id: str) -> int:
         """How many requests for this instance wait here now."""
         return self._parked[instance_id]

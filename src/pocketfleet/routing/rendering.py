@@ -19,6 +19,8 @@ from pocketfleet.routing import protocol
 HOSTS = "hosts.map"
 UPSTREAMS = "upstreams.map"
 TABLE = "fleet/instances"
+#: those of them that stay open: event streams and upgraded connections
+STREAMS = "fleet/streams"
 #: Seconds that a counter stays after the last request; reading the counters costs as many as there are.
 COUNTER_SECONDS = 900
 

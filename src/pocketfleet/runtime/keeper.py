@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 from pocketfleet.domain.redaction import redact
@@ -32,6 +33,17 @@ _LEFTOVER_PATIENCE = 0.05
 _DYING = 1.0
 
 _log = logging.getLogger(__name__)
+
+
+class Manner(Enum):
+    """How an instance is put to sleep."""
+
+    #: only if nobody wants it
+    QUIET = "quiet"
+    #: requests wait at the gate; what is in flight is waited for, and never cut off
+    HALT = "halt"
+    #: in any case, once what is in flight had its time
+    FORCED = "forced"
 
 
 @dataclass(slots=True)
@@ -74,6 +86,21 @@ class Keeper:
         """Whether there is, or may be at any moment, a process to end."""
         return self._running is not None or self._waking is not None
 
+    @property
+    def release(self) -> str | None:
+        """What runs, None while nothing does."""
+        return self._running.release if self._running else None
+
+    @property
+    def failures(self) -> int:
+        """How often in a row it failed."""
+        return self._failures.count
+
+    async def publish(self) -> None:
+        """See Supervisor.publish."""
+        if self._running is not None:
+            await self._publish(self._running)
+
     def forgive(self) -> None:
         """Let the next request try, whatever happened before."""
         self._failures.forgive()
@@ -92,17 +119,17 @@ class Keeper:
             elif not suspect or await self._still_answers(running):
                 return running.address
 
-    async def sleep(self, cause: str, *, drain: float | None, quiet_only: bool) -> bool:
-        """See Supervisor.sleep."""
+    async def sleep(self, cause: str, *, drain: float | None, manner: Manner) -> bool:
+        """See Supervisor.sleep and Supervisor.halt."""
         while self._departure or self._waking:
-            if quiet_only:
+            if manner is Manner.QUIET:
                 return False
             await _settled(self._departure.task if self._departure else self._waking)
         if self._running is None:
             await _settled(self._burying)
             return True
         departure = _Departure()
-        departure.task = _begin(self._leave(departure, self._running, cause, drain, quiet_only=quiet_only))
+        departure.task = _begin(self._leave(departure, self._running, cause, drain, manner))
         self._departure = departure
         return await asyncio.shield(departure.task)
 
@@ -112,7 +139,7 @@ class Keeper:
         self._rests += 1
         self._rested.clear()
         try:
-            await self.sleep(cause, drain=self._config.stop_timeout, quiet_only=False)
+            await self.sleep(cause, drain=self._config.stop_timeout, manner=Manner.FORCED)
             async with self._turn:
                 with await self._take_lock(self._config.stop_timeout) as lock:
                     yield lock
@@ -266,16 +293,16 @@ class Keeper:
             _log.warning("died pid=%d: %s", running.pid, reason, extra={"instance": self._id})
 
     async def _leave(
-        self, departure: _Departure, running: Running, cause: str, drain: float | None, *, quiet_only: bool
+        self, departure: _Departure, running: Running, cause: str, drain: float | None, manner: Manner
     ) -> bool:
         """1 route away, 2 nothing in flight, 3 SIGTERM (from here on there is no way back), 4 files at rest."""
         _log.info("going to sleep: %s", cause, extra={"instance": self._id})
         try:
             withdrawn = await self._withdraw()
-            quiet = await self._is_drained(departure, running, drain, quiet_only=quiet_only)
-            if quiet_only and not (withdrawn and quiet):
+            drained = await self._is_drained(departure, running, drain, manner)
+            if manner is not Manner.FORCED and not (withdrawn and drained):
                 await self._publish(running)
-                _log.info("stays awake: requests came", extra={"instance": self._id})
+                _log.info("stays awake: requests are in flight", extra={"instance": self._id})
                 return False
             async with self._turn:
                 await self._stop(running, cause)
@@ -285,15 +312,13 @@ class Keeper:
             if self._running is running and self._runner.ended(running).done():
                 self._has_ended(running)
 
-    async def _is_drained(
-        self, departure: _Departure, running: Running, drain: float | None, *, quiet_only: bool
-    ) -> bool:
+    async def _is_drained(self, departure: _Departure, running: Running, drain: float | None, manner: Manner) -> bool:
         """Whether nothing is in flight any more. False when time is up, or when requests came and that counts."""
-        give_up = time.monotonic() + _patience(drain, self._config.stop_timeout, quiet_only=quiet_only)
+        give_up = time.monotonic() + _patience(drain, self._config.stop_timeout, manner)
         least = math.inf
         while not self._runner.ended(running).done():
-            in_flight = await self._in_flight()
-            if quiet_only and (departure.wanted or self._around.parked(self._id) > 0 or in_flight > least):
+            in_flight = await self._in_flight(streams=manner is not Manner.HALT)
+            if manner is Manner.QUIET and (departure.wanted or self._around.parked(self._id) > 0 or in_flight > least):
                 return False
             if in_flight <= 0:
                 return True
@@ -303,9 +328,11 @@ class Keeper:
             await asyncio.sleep(_DRAIN_PAUSE)
         return True
 
-    async def _in_flight(self) -> float:
+    async def _in_flight(self, *, streams: bool) -> float:
         try:
-            return await self._around.connections(self._id) - self._around.parked(self._id)
+            open_now = await self._around.connections(self._id)
+            parked = self._around.parked(self._id)
+            return open_now.connections - parked - (0 if streams else open_now.streams)
         except (PocketfleetError, OSError) as error:
             _log.warning("connections not known: %s", error, extra={"instance": self._id})
             return math.inf
@@ -365,10 +392,10 @@ class Keeper:
         self._around.seen(SeenProcess(self._id, process, failures.reason, failures.retry_at, since))
 
 
-def _patience(drain: float | None, default: float, *, quiet_only: bool) -> float:
+def _patience(drain: float | None, default: float, manner: Manner) -> float:
     if drain is not None:
         return drain
-    return math.inf if quiet_only else default
+    return math.inf if manner is Manner.QUIET else default
 
 
 def _begin(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

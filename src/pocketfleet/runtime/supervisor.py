@@ -9,13 +9,13 @@ from contextlib import AbstractAsyncContextManager
 from pocketfleet.config import Config
 from pocketfleet.errors import Unavailable
 from pocketfleet.runtime.guest import Guest
-from pocketfleet.runtime.keeper import Keeper
+from pocketfleet.runtime.keeper import Keeper, Manner
 from pocketfleet.runtime.lock import Lock
 from pocketfleet.runtime.output import GuestLog
 from pocketfleet.runtime.runner import Runner
-from pocketfleet.runtime.surroundings import RoutePort, SeenProcess, Surroundings
+from pocketfleet.runtime.surroundings import Open, RoutePort, SeenProcess, Surroundings
 
-__all__ = ["RoutePort", "SeenProcess", "Supervisor"]
+__all__ = ["Open", "RoutePort", "SeenProcess", "Supervisor"]
 
 #: Seconds that requests get to end when everything stops, and how many instances stop at the same time.
 _LAST_DRAIN = 2.0
@@ -32,7 +32,7 @@ class Supervisor:
         guest_of: Callable[[str], Guest],
         routes: RoutePort,
         parked: Callable[[str], int],
-        connections: Callable[[str], Awaitable[int]],
+        connections: Callable[[str], Awaitable[Open]],
         seen: Callable[[SeenProcess], None],
         log: Callable[[str], GuestLog],
         config: Config,
@@ -61,7 +61,28 @@ class Supervisor:
         `stop_timeout`. `quiet_only`: give up, and publish the route again, if requests came or time is up.
         Past SIGTERM a request waits for the end and starts it anew. It goes on when the caller goes away.
         """
-        return await self._keeper(instance_id).sleep(cause, drain=drain, quiet_only=quiet_only)
+        manner = Manner.QUIET if quiet_only else Manner.FORCED
+        return await self._keeper(instance_id).sleep(cause, drain=drain, manner=manner)
+
+    async def halt(self, instance_id: str, *, cause: str, drain: float) -> bool:
+        """Put to sleep what the gate holds; whether it sleeps. As `sleep`, but nobody's request is cut off.
+
+        Parked requests are meant to wait and event streams to end, so neither counts. If anything else is still in
+        flight after `drain` seconds, the route is published again and the instance stays awake.
+        """
+        return await self._keeper(instance_id).sleep(cause, drain=drain, manner=Manner.HALT)
+
+    async def publish(self, instance_id: str) -> None:
+        """Tell the edge again where an awake instance is: after a hold, during which nothing was published."""
+        await self._keeper(instance_id).publish()
+
+    def release(self, instance_id: str) -> str | None:
+        """The release of the guest that runs, None where none does."""
+        return self._keeper(instance_id).release
+
+    def failures(self, instance_id: str) -> int:
+        """How often in a row it failed to start or died young."""
+        return self._keeper(instance_id).failures
 
     def at_rest(self, instance_id: str, *, cause: str = "work on its files") -> AbstractAsyncContextManager[Lock]:
         """`async with`: it sleeps (was put to sleep), its lock is held and given, starts wait until it is left.
@@ -92,7 +113,7 @@ class Supervisor:
 
         async def stop(keeper: Keeper) -> None:
             async with places:
-                await keeper.sleep("pocketfleet stops", drain=_LAST_DRAIN, quiet_only=False)
+                await keeper.sleep("pocketfleet stops", drain=_LAST_DRAIN, manner=Manner.FORCED)
 
         await asyncio.gather(*(stop(keeper) for keeper in self._keepers.values() if keeper.is_up))
 

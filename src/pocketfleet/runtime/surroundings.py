@@ -30,6 +30,14 @@ class RoutePort(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """An instance's open requests: all, and of them those that stay open (event streams, WebSockets)."""
+
+    connections: int = 0
+    streams: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SeenProcess:
     """What became of an instance's process; `retry_at` and `awake_since` in UTC."""
 
@@ -48,7 +56,7 @@ class Surroundings:
     guest_of: Callable[[str], Guest]
     routes: RoutePort
     parked: Callable[[str], int]
-    connections: Callable[[str], Awaitable[int]]
+    connections: Callable[[str], Awaitable[Open]]
     seen: Callable[[SeenProcess], None]
     log: Callable[[str], GuestLog]
     config: Config

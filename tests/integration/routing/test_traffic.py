@@ -284,6 +284,20 @@ async def test_open_requests_are_counted_while_they_last(fleet: Fleet) -> None:
     assert (open_now.requests, after.requests) == (quiet.requests + 1, quiet.requests + 2)
 
 
+async def test_event_streams_are_counted_apart(fleet: Fleet) -> None:
+    instance, _upstream = await fleet.upstream("live")
+    asks = {"accept": "text/event-stream"}
+    async with fleet.client("live") as client:
+        async with client.stream("GET", "/events", headers=asks) as stream:
+            await anext(stream.aiter_lines())
+            async with client.stream("GET", "/events") as other:
+                await anext(other.aiter_lines())
+                open_now = (await fleet.counters.read())[instance]
+        after = await eventually(lambda: _none_open(fleet, instance))
+    assert (open_now.connections, open_now.streams) == (2, 1)
+    assert after.streams == 0
+
+
 async def _none_open(fleet: Fleet, instance: str) -> Any:
     traffic = (await fleet.counters.read())[instance]
     return traffic if traffic.connections == 0 else None

@@ -24,7 +24,7 @@ from pocketfleet.runtime.guest import Guest, make_folders
 from pocketfleet.runtime.output import LogKeeper
 from pocketfleet.runtime.process_runner import ProcessRunner
 from pocketfleet.runtime.superuser import create_superuser
-from pocketfleet.runtime.supervisor import SeenProcess, Supervisor
+from pocketfleet.runtime.supervisor import Open, SeenProcess, Supervisor
 from tests.conftest import free_port
 from tests.pocketbases import NEWEST, executable
 
@@ -39,6 +39,7 @@ class Edge:
         self.routes: dict[str, str] = {}
         self.published: list[str] = []
         self.open: dict[str, int] = {}
+        self.streams: dict[str, int] = {}
         self.waiting: dict[str, int] = {}
         self.requests: dict[str, int] = {}
         self.asked = asyncio.Event()
@@ -50,9 +51,9 @@ class Edge:
     async def withdraw(self, instance_id: str) -> None:
         self.routes.pop(instance_id, None)
 
-    async def connections(self, instance_id: str) -> int:
+    async def connections(self, instance_id: str) -> Open:
         self.asked.set()
-        return self.open.get(instance_id, 0)
+        return Open(self.open.get(instance_id, 0), self.streams.get(instance_id, 0))
 
     def parked(self, instance_id: str) -> int:
         return self.waiting.get(instance_id, 0)

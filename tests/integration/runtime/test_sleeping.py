@@ -63,6 +63,27 @@ async def test_quiet_only_gives_up_when_a_request_is_parked(place: House, home: 
     assert len(starts(home)) == 1
 
 
+async def test_halting_waits_neither_for_streams_nor_for_who_waits_at_the_gate(place: House) -> None:
+    guest = place.add()
+    await place.supervisor.ensure(guest.instance_id, cause="GET /")
+    place.edge.open[guest.instance_id] = 5
+    place.edge.streams[guest.instance_id] = 3
+    place.edge.waiting[guest.instance_id] = 2
+    assert await place.supervisor.halt(guest.instance_id, cause="upgrade", drain=5)
+    assert place.supervisor.release(guest.instance_id) is None
+
+
+async def test_halting_cuts_nobody_off(place: House) -> None:
+    guest = place.add()
+    await place.supervisor.ensure(guest.instance_id, cause="GET /")
+    place.edge.open[guest.instance_id] = 4
+    place.edge.streams[guest.instance_id] = 3
+    assert not await place.supervisor.halt(guest.instance_id, cause="upgrade", drain=0.1)
+    assert place.edge.routes == {guest.instance_id: guest.listens_at}
+    assert place.supervisor.release(guest.instance_id) == NEWEST
+    assert (await request(guest.listens_at, "/api/health"))["code"] == 200
+
+
 async def test_what_is_in_flight_gets_its_time(place: House) -> None:
     guest = place.add()
     await place.supervisor.ensure(guest.instance_id, cause="GET /")
