@@ -14,7 +14,7 @@ from pocketfleet.runtime.output import LogKeeper
 from pocketfleet.runtime.process_runner import ProcessRunner
 from pocketfleet.runtime.sources import configured_sources
 from pocketfleet.runtime.store import ReleaseStore
-from pocketfleet.runtime.supervisor import SeenProcess, Supervisor
+from pocketfleet.runtime.supervisor import Open, SeenProcess, Supervisor
 
 
 class Workshop:
@@ -46,8 +46,8 @@ class Workshop:
         path = self.config.edge / "hosts.map"
         return path.read_text() if path.exists() else ""
 
-    async def _connections(self, instance_id: str) -> int:
-        return 0
+    async def _connections(self, instance_id: str) -> Open:
+        return Open()
 
     def _seen(self, seen: SeenProcess) -> None:
         pass
