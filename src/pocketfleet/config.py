@@ -57,6 +57,13 @@ class Config:
     log_bytes: int = setting(1_000_000, "Size at which an instance's log is rotated.")
     log_generations: int = setting(5, "Rotated logs that are kept.")
     quarantine: float = setting(7 * 86400.0, "Seconds that a deleted instance's files are kept.")
+    upload_bytes: int = setting(5_000_000_000, "Bytes that an uploaded backup may have.")
+    snapshots_last: int = setting(5, "Newest snapshots that are kept, of each instance.")
+    snapshots_daily: int = setting(7, "Days of which the newest snapshot is kept.")
+    snapshots_weekly: int = setting(4, "Weeks of which the newest snapshot is kept.")
+    smtp_url: str = setting("", "Mail server, `smtp://user:password@host:587` or `smtps://host`; empty for no mail.")
+    mail_from: str = setting("", "Sender of mail, where there is a mail server.")
+    mail_to: tuple[str, ...] = setting((), "Who gets mail about instances; empty for each one's first superuser.")
     first_instance: str = setting("hello", "Name of the instance that the first run makes; empty for none.")
     log_level: str = setting("INFO", "How much pocketfleet's own logs say: DEBUG, INFO, WARNING or ERROR.")
 
@@ -89,6 +96,21 @@ class Config:
     def quarantine_folder(self) -> Path:
         """Deleted instances until they are gone for good."""
         return self.home / "quarantine"
+
+    @property
+    def backups(self) -> Path:
+        """One folder per instance with its finished backups."""
+        return self.home / "backups"
+
+    @property
+    def incoming(self) -> Path:
+        """Uploads, and what is unpacked of them, on their way to a restore."""
+        return self.home / "incoming"
+
+    @property
+    def snapshots(self) -> Path:
+        """One folder per instance: consistent copies to go back to. On the same disk as `instances`."""
+        return self.home / "snapshots"
 
     @property
     def operator_file(self) -> Path:
@@ -232,16 +254,20 @@ def _check(config: Config) -> Config:
     for name in ("start_timeout", "stop_timeout", "wake_timeout", "release_refresh"):
         if getattr(config, name) <= 0:
             refuse(name, "it must be more than 0 seconds.")
-    for name in ("idle_timeout", "edge_connections", "log_bytes", "log_generations"):
+    for name in ("idle_timeout", "edge_connections", "log_bytes", "log_generations", "upload_bytes", "snapshots_last"):
         if getattr(config, name) < 1:
             refuse(name, "it must be at least 1.")
-    for name in ("edge_threads", "starts_at_once", "quarantine"):
+    for name in ("edge_threads", "starts_at_once", "quarantine", "snapshots_daily", "snapshots_weekly"):
         if getattr(config, name) < 0:
             refuse(name, "it must be at least 0.")
     if not config.bind:
         refuse("bind", "at least one address is needed, for example 127.0.0.1, or * for all.")
     if config.url and not config.url.startswith(("http://", "https://")):
         refuse("url", "it begins with http:// or https://.")
+    if config.smtp_url and not re.match(r"smtps?://[^/@]*(@[^/@]+)?", config.smtp_url):
+        refuse("smtp_url", "it begins with smtp:// or smtps://.")
+    if config.smtp_url and "@" not in config.mail_from:
+        refuse("mail_from", "a mail server needs the address that mail comes from.")
     wrong = [source for source in config.release_sources if source not in ("pypi", "github", "folder")]
     if wrong:
         refuse("release_sources", f"“{wrong[0]}” is none of pypi, github, folder.")

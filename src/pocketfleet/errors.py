@@ -162,6 +162,24 @@ class TokenNotFound(NotFound):
     code = "token_not_found"
 
 
+class SnapshotNotFound(NotFound):
+    """There is no such snapshot."""
+
+    code = "snapshot_not_found"
+
+
+class BackupNotFound(NotFound):
+    """There is no such backup."""
+
+    code = "backup_not_found"
+
+
+class UploadNotFound(NotFound):
+    """There is no such upload."""
+
+    code = "upload_not_found"
+
+
 class NoReleaseMatches(PocketfleetError):
     """No release matches this range."""
 
@@ -212,6 +230,31 @@ class RangeNeedsUpgrade(Conflict):
     code = "range_needs_upgrade"
 
 
+class ReleaseDoesNotFit(Conflict):
+    """This release does not fit the data."""
+
+    code = "release_does_not_fit"
+
+
+class SettingsEncrypted(Conflict):
+    """The settings are encrypted, so nothing in them can be changed from outside."""
+
+    code = "settings_encrypted"
+
+
+class RestoreFailed(Conflict):
+    """What was restored does not work, so everything is as it was before."""
+
+    code = "restore_failed"
+
+
+class RangeNotServed(PocketfleetError):
+    """The file has no such bytes."""
+
+    code = "range_not_served"
+    status = 416
+
+
 class Unavailable(PocketfleetError):
     """The instance cannot answer now."""
 
@@ -254,6 +297,18 @@ class SourceDown(PocketfleetError):
 
     code = "source_down"
     status = 502
+
+
+class ArchiveRefused(WrongUsage):
+    """This archive cannot be used."""
+
+    code = "archive_refused"
+
+
+class SnapshotUnusable(PocketfleetError):
+    """The copy of the data cannot be made, or cannot be used."""
+
+    code = "snapshot_unusable"
 
 
 class DiskTrouble(PocketfleetError):

@@ -45,11 +45,26 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "log_bytes": ("5000", "5000", 5000),
     "log_generations": ("2", "2", 2),
     "quarantine": ("0", "0", 0.0),
+    "upload_bytes": ("1000", "1000", 1000),
+    "snapshots_last": ("2", "2", 2),
+    "snapshots_daily": ("0", "0", 0),
+    "snapshots_weekly": ("1", "1", 1),
+    "smtp_url": (
+        "smtp://a:b@mail.example.org:587",
+        '"smtp://a:b@mail.example.org:587"',
+        "smtp://a:b@mail.example.org:587",
+    ),
+    "mail_from": ("fleet@example.org", '"fleet@example.org"', "fleet@example.org"),
+    "mail_to": (
+        "a@example.org,b@example.org",
+        '["a@example.org", "b@example.org"]',
+        ("a@example.org", "b@example.org"),
+    ),
     "first_instance": ("shop", '"shop"', "shop"),
     "log_level": ("DEBUG", '"DEBUG"', "DEBUG"),
 }
 #: a field that may only stand beside another one
-BESIDE = {"release_sources": {"release_folder": "/opt/builds"}}
+BESIDE = {"release_sources": {"release_folder": "/opt/builds"}, "smtp_url": {"mail_from": "fleet@example.org"}}
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -101,7 +116,8 @@ def test_without_anything_the_defaults_fit(tmp_path: Path) -> None:
         ("edge_connections", "0"), ("starts_at_once", "-1"), ("log_bytes", "0"), ("log_generations", "0"),
         ("quarantine", "-1"), ("bind", " , "), ("domain", ""), ("domain", "exa mple.org"), ("domain", "-a.org"),
         ("domain", "a..b"), ("domain", "Example.org"), ("domain", "bücher.de"), ("url", "example.org"),
-        ("release_sources", "npm"), ("release_sources", "folder"), ("log_level", "LOUD"), ("home", "/" + "a" * 100),
+        ("upload_bytes", "0"), ("snapshots_last", "0"), ("snapshots_daily", "-1"), ("snapshots_weekly", "-1"),
+        ("smtp_url", "mail.example.org"), ("release_sources", "npm"), ("release_sources", "folder"), ("log_level", "LOUD"), ("home", "/" + "a" * 100),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_its_setting(name: str, value: str, tmp_path: Path) -> None:
