@@ -40,7 +40,7 @@ def open_at_rest(path: Path, below: Path) -> Iterator[sqlite3.Connection]:
     """
     if not is_plain(path, below):
         raise DiskTrouble(f"{path} is missing, or a link of some kind; put the database itself there.", path=str(path))
-    connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=5, isolation_level=None)
+    connection = sqlite3.connect(f"file:{quoted(path)}?mode=rw", uri=True, timeout=5, isolation_level=None)
     try:
         yield connection
     finally:
@@ -50,14 +50,15 @@ def open_at_rest(path: Path, below: Path) -> Iterator[sqlite3.Connection]:
 @contextlib.contextmanager
 def peek(path: Path) -> Iterator[sqlite3.Connection]:
     """Read a clean database without touching anything beside it. The caller has checked `is_plain` and `is_clean`."""
-    connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True)
+    connection = sqlite3.connect(f"file:{quoted(path)}?mode=ro&immutable=1", uri=True)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """A path as it stands in a `file:` address of SQLite."""
     return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 

@@ -1,0 +1,157 @@
+"""What can be read out of an instance's data: schema, counts, settings, request log. Read-only throughout.
+
+`data` is a folder that holds `pb_data`, as a snapshot's is. What is read is a copy of ours that nobody writes to; with
+`live=True` it may be an awake instance's own (`mode=ro`). A sleeping instance's own is never opened: take a snapshot.
+All of these block; call them in a thread. They raise SnapshotUnusable with SQLite's words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pocketfleet.errors import SnapshotUnusable
+from pocketfleet.runtime.databases import reading
+
+#: Rows that are digested at a time.
+_ROWS = 1000
+#: Columns of tables that no two runs write alike, left out of schema fingerprints.
+_STAMPS = ("created", "updated")
+
+
+@contextlib.contextmanager
+def opened(data: Path, name: str = "data.db", *, live: bool = False) -> Iterator[sqlite3.Connection]:
+    """One of its databases, to be read; rows answer to the names of their columns."""
+    try:
+        with reading(data / "pb_data" / name, live=live) as connection:
+            connection.row_factory = sqlite3.Row
+            yield connection
+    except sqlite3.Error as error:
+        raise SnapshotUnusable(f"The database {name} cannot be read: {error}.", file=name) from error
+
+
+def tables(connection: sqlite3.Connection) -> list[str]:
+    """Names of all tables but SQLite's own, in order."""
+    rows = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    return sorted(row[0] for row in rows)
+
+
+def columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    """Names of a table's or view's columns, in its order."""
+    return [row[1] for row in connection.execute(f"PRAGMA table_info({named(table)})")]
+
+
+def named(name: str) -> str:
+    """A name as it stands in a statement."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def counts(data: Path, *, live: bool = False) -> dict[str, int]:
+    """Rows by table of `data.db`."""
+    with opened(data, live=live) as connection:
+        return {
+            table: connection.execute(f"SELECT count(*) FROM {named(table)}").fetchone()[0]  # noqa: S608
+            for table in tables(connection)
+        }
+
+
+def collections(data: Path, *, live: bool = False) -> list[dict[str, Any]]:
+    """`_collections` as the release stores them: `schema` or `fields`, `indexes` and `options` decoded, by name."""
+    with opened(data, live=live) as connection:
+        rows = connection.execute("SELECT * FROM _collections ORDER BY name").fetchall()
+    return [{key: _decoded(key, row[key]) for key in row.keys()} for row in rows]  # noqa: SIM118 - a Row is no dict
+
+
+def settings(data: Path, *, live: bool = False) -> dict[str, Any] | None:
+    """PocketBase's settings, or None where they are encrypted or were never saved."""
+    found = _loaded(raw_settings(data, live=live))
+    return found if isinstance(found, dict) else None
+
+
+def raw_settings(data: Path, *, live: bool = False) -> str:
+    """The settings as they are stored: JSON, or base64 where they are encrypted; "" where there are none."""
+    with opened(data, live=live) as connection:
+        column = "key" if "key" in columns(connection, "_params") else "id"
+        row = connection.execute(f"SELECT value FROM _params WHERE {column} = 'settings'").fetchone()  # noqa: S608
+    value = row[0] if row and row[0] is not None else ""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def sqlite_master(data: Path, *, live: bool = False) -> list[dict[str, Any]]:
+    """Tables, views, indexes and triggers with the statements that made them: type, name, tbl_name, sql."""
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+    with opened(data, live=live) as connection:
+        return [dict(row) for row in connection.execute(query)]
+
+
+def migrations_applied(data: Path, *, live: bool = False) -> list[str]:
+    """File names of all migrations, PocketBase's and the tenant's, as they were applied."""
+    with opened(data, live=live) as connection:
+        return [row[0] for row in connection.execute("SELECT file FROM _migrations ORDER BY applied, file")]
+
+
+def digests(data: Path) -> dict[str, dict[str, str]]:
+    """SHA-256 of every column of every table of `data.db`, rows in the order of their ids."""
+    with opened(data) as connection:
+        return {table: _digest(connection, table) for table in tables(connection)}
+
+
+def request_log(data: Path, *, newest_first: bool = True, live: bool = False) -> Iterator[dict[str, Any]]:
+    """PocketBase's own log, row by row: id, created, level, message, and what its `data` holds (method, url, ...).
+
+    0.22 keeps it in `logs.db`, later releases in `auxiliary.db`. Nothing where there is none.
+    """
+    names = [name for name in ("auxiliary.db", "logs.db") if (data / "pb_data" / name).exists()]
+    direction = "DESC" if newest_first else "ASC"
+    for name in names[:1]:
+        with opened(data, name, live=live) as connection:
+            if "_logs" not in tables(connection):
+                return
+            query = f"SELECT id, created, level, message, data FROM _logs ORDER BY created {direction}"  # noqa: S608
+            for row in connection.execute(query):
+                more = _loaded(row["data"])
+                own = {key: row[key] for key in ("id", "created", "level", "message")}
+                yield {**(more if isinstance(more, dict) else {}), **own}
+
+
+def schema_fingerprint(data: Path) -> str:
+    """SHA-256 of the collections and of what SQLite knows of them; the same schema saved anew has the same."""
+    parts = [
+        [{key: value for key, value in item.items() if key not in _STAMPS} for item in collections(data)],
+        [item["sql"] for item in sqlite_master(data) if item["tbl_name"] not in ("_logs", "_requests")],
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _digest(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    names = columns(connection, table)
+    digests = [hashlib.sha256() for _ in names]
+    order = "id, rowid" if "id" in names else ", ".join(named(name) for name in names)
+    rows = connection.execute(f"SELECT * FROM {named(table)} ORDER BY {order}")  # noqa: S608
+    while some := rows.fetchmany(_ROWS):
+        for digest, values in zip(digests, zip(*some, strict=True), strict=True):
+            digest.update(repr(values).encode("utf-8", "surrogateescape"))
+    return {name: digest.hexdigest() for name, digest in zip(names, digests, strict=True)}
+
+
+def _decoded(key: str, value: Any) -> Any:
+    if key not in ("schema", "fields", "indexes", "options"):
+        return value
+    loaded = _loaded(value)
+    return value if loaded is None else loaded
+
+
+def _loaded(value: Any) -> Any:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    try:
+        return json.loads(value) if value else None
+    except ValueError:
+        return None

@@ -1,0 +1,144 @@
+"""How a snapshot is taken: storage, databases, storage again, then read and counted before it may be believed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pocketfleet.errors import SnapshotUnusable
+from pocketfleet.runtime import inspect
+from pocketfleet.runtime.copying import Copied, copy_file, copy_tree, measure
+from pocketfleet.runtime.databases import (
+    check,
+    copy_asleep,
+    copy_awake,
+    database_names,
+    is_database,
+    is_database_file,
+)
+from pocketfleet.runtime.errands import Errand
+from pocketfleet.runtime.manifest import Manifest
+
+#: Names in `pb_data` that PocketBase leaves out of its own backups, too: its zips, and what it is about to delete.
+PASSED_OVER = ("backups", ".pb_temp_to_delete")
+_STORAGE = "pb_data/storage/"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to take a snapshot of."""
+
+    instance_id: str
+    snapshot_id: str
+    release: str
+    #: the instance's own folder
+    live: Path
+    awake: bool
+    #: data of an earlier snapshot
+    base: Path | None
+    thorough: bool
+
+
+def take(request: Request, target: Path, errand: Errand) -> Manifest:
+    """Make the copy in the folder `target`, which is not there yet. Not flushed.
+
+    Raises SnapshotUnusable, DiskTrouble, OSError.
+    """
+    began = time.monotonic()
+    copied = _files(request, target, errand)
+    taken_at = datetime.now(UTC)
+    _databases(request, target, errand)
+    again = _files(request, target, errand)
+    counts = verified(target, errand, thorough=request.thorough)
+    found = measure(target)
+    return Manifest(
+        snapshot_id=request.snapshot_id,
+        instance_id=request.instance_id,
+        release=request.release,
+        taken_at=taken_at,
+        awake=request.awake,
+        bytes=found.bytes,
+        files=found.files,
+        counts=counts,
+        fingerprints=fingerprints(target),
+        took_ms=round((time.monotonic() - began) * 1000),
+        linked=copied.linked,
+        thorough=request.thorough,
+        left_out=again.left_out,
+    )
+
+
+def verified(data: Path, errand: Errand, *, thorough: bool) -> dict[str, int]:
+    """Open every database of a copy; rows by table of `data.db`. Raises SnapshotUnusable."""
+    folder = data / "pb_data"
+    for name in database_names(folder):
+        errand.say(None, f"checking {name}")
+        if is_database(folder / name):
+            check(folder / name, thorough=thorough)
+    return inspect.counts(data)
+
+
+def fingerprints(data: Path) -> dict[str, str]:
+    """What must still be so at the switch: SHA-256 of hooks, migrations and schema."""
+    return {
+        "hooks": folder_fingerprint(data / "pb_hooks"),
+        "migrations": folder_fingerprint(data / "pb_migrations"),
+        "schema": inspect.schema_fingerprint(data),
+    }
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """SHA-256 of the names and contents of all files in a copy's folder; links by where they lead."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            content = os.fsencode(path.readlink())
+        elif path.is_file():
+            with path.open("rb") as opened:
+                content = hashlib.file_digest(opened, "sha256").digest()
+        else:
+            continue
+        digest.update(os.fsencode(path.relative_to(folder)) + b"\0" + content + b"\0")
+    return digest.hexdigest()
+
+
+def is_passed_over(path: str) -> bool:
+    """Whether a path in an instance's folder is in no snapshot."""
+    return path.startswith("pb_data/") and path.removeprefix("pb_data/") in PASSED_OVER
+
+
+def _is_not_a_plain_file(path: str) -> bool:
+    top, _, name = path.partition("/")
+    return is_passed_over(path) or (top == "pb_data" and "/" not in name and is_database_file(name))
+
+
+def _is_storage(path: str) -> bool:
+    return path.startswith(_STORAGE)
+
+
+def _files(request: Request, target: Path, errand: Errand) -> Copied:
+    """Everything but the databases; the second time only what came or changed since the first."""
+    errand.say(None, "copying files")
+    base = request.base
+    return copy_tree(request.live, target, errand, skip=_is_not_a_plain_file, base=base, linkable=_is_storage)
+
+
+def _databases(request: Request, target: Path, errand: Errand) -> None:
+    live, folder = request.live / "pb_data", target / "pb_data"
+    for name in database_names(live):
+        errand.say(None, f"copying {name}")
+        copy = copy_awake if request.awake else copy_asleep
+        try:
+            copy(live / name, request.live, folder / name, errand)
+        except sqlite3.Error as error:
+            if name == "data.db" or "not a database" not in str(error):
+                raise SnapshotUnusable(f"The database {name} cannot be copied: {error}.", file=name) from error
+            (folder / name).unlink(missing_ok=True)
+            copy_file(live / name, folder / name, errand)
+    if not (folder / "data.db").exists():
+        raise SnapshotUnusable("The instance has no data.db, so there is nothing to take.", file="data.db")
