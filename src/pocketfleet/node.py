@@ -26,6 +26,8 @@ log = logging.getLogger("pocketfleet.node")
 GLANCE_EVERY = 5.0
 CHECK_EVERY = 600.0
 HOUSEKEEPING_EVERY = 3600.0
+#: Seconds between two looks for intents that could not be carried out.
+LOOK_EVERY = 30.0
 
 
 class Node:
@@ -75,7 +77,7 @@ class Node:
             config=config, database=self.database, supervisor=self.supervisor, store=self.store, fleet=self.fleet
         )
         self.engine = Engine(PLANS, self.tools, self.database)
-        self.reconciler = Reconciler(self.fleet, self.supervisor, self.gate, self.database)
+        self.reconciler = Reconciler(self.fleet, self.supervisor, self.database)
         self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -89,7 +91,6 @@ class Node:
         await self.open_routes.replace(self.supervisor.awake())
         await self.engine.resume()
         await self.gate.start()
-        await self.reconciler.start()
         log.info("node serves instances=%d adopted=%d", len(self.fleet.known()), len(adopted))
         tasks = [asyncio.create_task(each, name=name) for name, each in self._loops(last).items()]
         try:
@@ -112,6 +113,7 @@ class Node:
             "logs": self.logs.run(),
             "idle": self.sweeper.run(),
             "awake": _every(1.0, self.reconciler.keep_awake),
+            "intents": _every(LOOK_EVERY, self.reconciler.look),
             "routes": _every(GLANCE_EVERY, self.routes.glance),
             "every route": _every(CHECK_EVERY, self.routes.check),
             "releases": _every(self.config.release_refresh, self._refresh_releases),

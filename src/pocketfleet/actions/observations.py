@@ -115,6 +115,7 @@ def facts(ids: Iterable[str] | None = None) -> list[InstanceFacts]:
         "secrets",
         "generation",
         "ready",
+        "observed_generation",
     )
     return [
         InstanceFacts(
@@ -131,6 +132,7 @@ def facts(ids: Iterable[str] | None = None) -> list[InstanceFacts]:
             secrets=row[10],
             generation=row[11],
             ready=row[12],
+            observed=row[13],
         )
         for row in rows.iterator(2000)
     ]

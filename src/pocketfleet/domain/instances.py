@@ -29,5 +29,7 @@ class InstanceFacts:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     #: raised by every intent; node writes it back once things are so
     generation: int = 0
+    #: the generation that is so
+    observed: int = 0
     #: whether its folders and first superuser are there, so that it may be started
     ready: bool = False

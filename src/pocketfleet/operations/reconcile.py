@@ -8,10 +8,9 @@ from collections.abc import Iterable
 
 from pocketfleet.actions import observations
 from pocketfleet.domain.instances import InstanceFacts
-from pocketfleet.errors import PocketfleetError
+from pocketfleet.errors import PocketfleetError, StartFailed
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.fleet import Fleet
-from pocketfleet.routing.gate import Gate
 from pocketfleet.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -23,16 +22,15 @@ DRAIN = 5.0
 class Reconciler:
     """Carries intents out; one task per instance at a time, so that a slow one delays nobody else."""
 
-    def __init__(self, fleet: Fleet, supervisor: Supervisor, gate: Gate, database: Database) -> None:
+    def __init__(self, fleet: Fleet, supervisor: Supervisor, database: Database) -> None:
         self._fleet = fleet
         self._supervisor = supervisor
-        self._gate = gate
         self._database = database
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
 
-    async def start(self) -> None:
-        """After the fleet was loaded and guests adopted: stop what should not run, take up what is not yet so."""
+    async def look(self) -> None:
+        """Stop what should not run, take up what is not yet so: at the start, and now and then for what failed."""
         for instance_id in self._supervisor.awake():
             if not self._fleet.may_run(instance_id):
                 self._begin(instance_id)
@@ -41,10 +39,9 @@ class Reconciler:
 
     async def changed(self, ids: Iterable[str]) -> None:
         """These instances changed in the database."""
-        for instance_id, (before, now) in (await self._fleet.renew(ids)).items():
-            self._hold(before, now)
-            opened = bool(before and before.hold and now and not now.hold)
-            if opened or now is None or before is None or before.generation != now.generation:
+        for instance_id, (_, now) in (await self._fleet.renew(ids)).items():
+            # not by what was known before: others renew the fleet, too
+            if now is None or now.generation != now.observed:
                 self._supervisor.forgive(instance_id)
                 self._begin(instance_id)
 
@@ -61,13 +58,6 @@ class Reconciler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _hold(self, before: InstanceFacts | None, now: InstanceFacts | None) -> None:
-        held = bool(now and now.hold)
-        if now and held and not (before and before.hold):
-            self._gate.hold(now.id)
-        if before and before.hold and not held:
-            self._gate.resume(before.id)
 
     def _begin(self, instance_id: str) -> None:
         if instance_id in self._tasks:
@@ -86,6 +76,8 @@ class Reconciler:
     async def _carry_out(self, instance_id: str) -> None:
         try:
             await self._carry_out_once(instance_id)
+        except StartFailed as error:
+            log.debug("not kept awake: %s", error.detail, extra={"instance": instance_id})  # the log of wakes has it
         except PocketfleetError as error:
             log.warning("intents not carried out instance=%s: %s", instance_id, error.detail)
         except Exception:
@@ -107,7 +99,8 @@ class Reconciler:
             await self._supervisor.ensure(instance_id, cause="always awake")
 
     async def _observed(self, facts: InstanceFacts) -> None:
-        await self._database.call(observations.record_observed, {facts.id: facts.generation})
+        if facts.generation != facts.observed:
+            await self._database.call(observations.record_observed, {facts.id: facts.generation})
 
     async def _stop_guest(self, instance_id: str, cause: str) -> None:
         # also one that is still waking; where there is nothing to stop this answers at once
