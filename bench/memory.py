@@ -13,12 +13,13 @@ from bench.bare import outside
 from bench.client import get
 from bench.figures import Figure
 from bench.processes import parts, pss, rss
-from bench.warm import listens_at
+from bench.wake import put_to_sleep, storm
 
 AWAKE = 20
 STREAMS = 500
 #: Open before anything is weighed, so that what HAProxy and PocketBase take once is not counted per stream.
 STREAMS_BEFORE = 50
+REQUESTS_BEFORE = 200
 #: Seconds in which what was just started takes its memory.
 SETTLE = 2.0
 
@@ -34,6 +35,7 @@ def _per_awake(server: Server) -> list[Figure]:
     ids = [str(server.create(name)["id"]) for name in names]
     with outside(server) as place:
         bares = [place.like(name) for name in names]
+        _use_the_edge(server)
         made_of = parts(server)
         before = {name: pss(pids) for name, pids in made_of.items()}
         for name in names:
@@ -57,6 +59,13 @@ def _per_awake(server: Server) -> list[Figure]:
     ]
 
 
+def _use_the_edge(server: Server) -> None:
+    """Have the edge take the buffers that it keeps once it has carried anything, so they are not counted as growth."""
+    server.create("before")
+    storm([(("127.0.0.1", server.port), f"before.localhost:{server.port}")] * REQUESTS_BEFORE)
+    put_to_sleep(server, "before")
+
+
 def _per_stream(server: Server) -> list[Figure]:
     instance = str(server.create("streams")["id"])
     host = f"streams.localhost:{server.port}"
@@ -68,10 +77,11 @@ def _per_stream(server: Server) -> list[Figure]:
         with streams(edge, host, STREAMS):
             ours, behind = _grown(workers, before[0]), _grown(guest, before[1])
     detail = {"PocketBase behind the edge, kB per stream": behind}
-    with streams(listens_at(server, instance), host, STREAMS_BEFORE):
-        before_direct = rss(guest)
-        with streams(listens_at(server, instance), host, STREAMS):
-            direct = _grown(guest, before_direct)
+    put_to_sleep(server, "streams")
+    with outside(server) as place, place.like("streams").running() as bare, streams(bare.address, host, STREAMS_BEFORE):
+        before_direct = rss([bare.pid])
+        with streams(bare.address, host, STREAMS):
+            direct = _grown([bare.pid], before_direct)
     name = f"per open event stream, {STREAMS} open: HAProxy (RSS)"
     return [Figure("memory", name, "kB", ours, direct, "PocketBase itself, for a direct one", detail=detail)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median
 
 import psutil
@@ -12,24 +13,34 @@ from tests.server import Server, running
 from bench.client import get
 from bench.figures import Figure
 from bench.load import WARM_UP, Load, generate
+from bench.plain_edge import plain_edge
 from bench.processes import cpu_seconds, parts
 
 CONNECTIONS = (1, 16, 128)
-#: Turns of direct, edge, direct, edge ...
+#: Turns of direct, edge, plain, direct, edge, plain ...
 TURNS = 4
-SECONDS = 2.5
+SECONDS = 2.0
 #: A small public file: PocketBase's cheapest answer that it does not log, so the edge's share is as large as it gets.
 PATH = "/bench.txt"
 DIRECT = "PocketBase directly"
+PLAIN = "HAProxy with one route and no rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to PocketBase: where it begins, and the HAProxy in between."""
+
+    address: tuple[str, int]
+    pids: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The runs of one way to PocketBase at one number of connections."""
+    """The runs of one way at one number of connections."""
 
-    runs: list[Load]
-    #: microseconds of HAProxy's processor time per request, one of each run; empty where it was not in the way
-    edge_us: list[float]
+    runs: list[Load] = field(default_factory=list)
+    #: microseconds of HAProxy's processor time per request, one of each run
+    edge_us: list[float] = field(default_factory=list)
 
     def median(self, name: str) -> float:
         """The median over the runs of a field of Load."""
@@ -44,35 +55,42 @@ def measure() -> list[Figure]:
         host = f"warm.localhost:{server.port}"
         assert get(("127.0.0.1", server.port), host, PATH) == 200
         direct = listens_at(server, instance["id"])
-        return [figure for count in CONNECTIONS for figure in _compare(server, host, direct, count)]
+        threads = len(list(Path(f"/proc/{parts(server)['edge'][-1]}/task").iterdir()))
+        with plain_edge(direct, threads) as (pid, plain):
+            ways = {
+                "direct": Way(direct, []),
+                "edge": Way(("127.0.0.1", server.port), parts(server)["edge"]),
+                "plain": Way(plain, [pid]),
+            }
+            return [figure for count in CONNECTIONS for figure in _compare(ways, host, count)]
 
 
-def _compare(server: Server, host: str, direct: tuple[str, int], connections: int) -> list[Figure]:
-    edge, bare = Side([], []), Side([], [])
-    workers = parts(server)["edge"]
+def _compare(ways: dict[str, Way], host: str, connections: int) -> list[Figure]:
+    sides = {name: Side() for name in ways}
     for _ in range(TURNS):
-        bare.runs.append(generate(direct, host, PATH, connections, SECONDS))
-        before = cpu_seconds(workers)
-        run = generate(("127.0.0.1", server.port), host, PATH, connections, SECONDS)
-        # the warm-up's requests are in the processor time, too: count them at the same rate
-        asked = run.requests * (1 + WARM_UP / run.seconds)
-        edge.edge_us.append(1e6 * (cpu_seconds(workers) - before) / asked)
-        edge.runs.append(run)
-    return _figures(edge, bare, connections)
+        for name, way in ways.items():
+            before = cpu_seconds(way.pids)
+            run = generate(way.address, host, PATH, connections, SECONDS)
+            # the warm-up's requests are in the processor time, too: count them at the same rate
+            asked = run.requests * (1 + WARM_UP / run.seconds)
+            sides[name].edge_us.append(1e6 * (cpu_seconds(way.pids) - before) / asked)
+            sides[name].runs.append(run)
+    return _figures(sides, connections)
 
 
-def _figures(edge: Side, bare: Side, connections: int) -> list[Figure]:
+def _figures(sides: dict[str, Side], connections: int) -> list[Figure]:
     words = f"{connections} connection{'s' if connections > 1 else ''}"
-    detail = {"edge": _records(edge.runs), "direct": _records(bare.runs), "edge_us": edge.edge_us}
+    edge, direct, plain = sides["edge"], sides["direct"], sides["plain"]
+    detail = {name: {"runs": _records(side.runs), "haproxy_us": side.edge_us} for name, side in sides.items()}
 
-    def figure(name: str, unit: str, field: str, more: dict[str, object]) -> Figure:
-        return Figure("warm", f"{words}: {name}", unit, edge.median(field), bare.median(field), DIRECT, detail=more)
+    def figure(name: str, unit: str, of: str, more: dict[str, object]) -> Figure:
+        return Figure("warm", f"{words}: {name}", unit, edge.median(of), direct.median(of), DIRECT, detail=more)
 
     return [
-        figure("requests", "/s", "rate", detail),
+        figure("requests", "/s", "rate", dict(detail)),
         figure("latency p50", "ms", "p50_ms", {}),
         figure("latency p99", "ms", "p99_ms", {}),
-        Figure("warm", f"{words}: HAProxy's CPU per request", "us", median(edge.edge_us)),
+        Figure("warm", f"{words}: HAProxy's CPU per request", "us", median(edge.edge_us), median(plain.edge_us), PLAIN),
     ]
 
 
