@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,9 +172,3 @@ def _compare_write(what: str, who: str, old: int, new: int, say: Any) -> None:
 
 def _worked(status: int) -> bool:
     return 200 <= status < 400
-
-
-def unprobed(findings: Sequence[Finding], cells: Cells) -> list[Finding]:
-    """Those of `compare_rules` whose collection no cell covers, so that nobody but a person can judge them."""
-    covered = {collection for collection, _ in cells}
-    return [finding for finding in findings if finding.where.partition(".")[0] not in covered]
