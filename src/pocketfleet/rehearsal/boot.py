@@ -1,0 +1,140 @@
+"""Starting a release on its clone: whether it answers, how long that takes, what it migrates and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pocketfleet.domain.redaction import redact
+from pocketfleet.errors import SnapshotUnusable
+from pocketfleet.rehearsal.clone import Clone
+from pocketfleet.rehearsal.replay import Client
+from pocketfleet.rehearsal.sandbox import Confined, Room
+from pocketfleet.runtime import inspect
+from pocketfleet.runtime.reasons import why_it_ended
+
+#: Seconds that a start may take: migrations of large data included.
+PATIENCE = 120.0
+_PAUSE = 0.01
+#: Characters of output that go into a report.
+_OUTPUT = 4000
+
+#: What PocketBase names when it does not start, most telling first; the first group is the name.
+_OBSTACLES = (
+    r"([\w./-]+\.(?:pb\.)?js)\b",
+    r"(?i)collection [\"'`]([\w-]+)[\"'`]",
+    r"(?i)(?:failed to (?:save|update|migrate) )collection ([\w-]+)",
+    r"(?i)no such column: ([\w.\[\]]+)",
+    r"(?i)(?:unknown|missing|invalid) (?:field|index|column) [\"'`]([\w.-]+)[\"'`]",
+    r"(?i)no such table: ([\w.]+)",
+    r"(?i)index [\"'`]?([\w-]+)[\"'`]? already exists",
+    r"(?i)there is already another table or index with this name: ([\w-]+)",
+    r"(?i)error in view (\w+)",
+    r"(?i)failed to apply migration ([\w.-]+)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One start. `migrations` are the files it applied; `exit_code` is None while it runs."""
+
+    release: str
+    answered: bool
+    took_ms: int
+    output: str
+    migrations: tuple[str, ...] = ()
+    reason: str = ""
+    where: str = ""
+    exit_code: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that goes into a report."""
+        return {
+            "release": self.release,
+            "answered": self.answered,
+            "took_ms": self.took_ms,
+            "migrations": list(self.migrations),
+            "reason": self.reason,
+            "where": self.where,
+            "output": self.output[-_OUTPUT:],
+        }
+
+
+async def boot(clone: Clone, patience: float = PATIENCE) -> tuple[Boot, Confined | None]:
+    """Start the release on its clone. Who gets a Confined ends it; there is none where it did not answer."""
+    before = await _applied(clone.folder)
+    begun = time.monotonic()
+    confined = await Confined.start(clone.room, serve_arguments(clone), clone.surroundings.secrets)
+    try:
+        answered = await _answers(confined, patience)
+        took = round((time.monotonic() - begun) * 1000)
+        output = redact(confined.output())
+        if answered:
+            fresh = await _fresh(clone.folder, before, live=True)
+            return Boot(clone.release.version, True, took, output, fresh), confined
+    except BaseException:
+        await confined.close()
+        raise
+    code = await confined.stop()
+    reason = _why_not(confined, code, output, patience)
+    fresh = await _fresh(clone.folder, before, live=False)
+    return Boot(clone.release.version, False, took, output, fresh, reason, obstacle(output), code), None
+
+
+def serve_arguments(clone: Clone) -> list[str]:
+    """`serve` with every directory named, and no watching of hooks: a hook that does not load then ends it."""
+    room: Room = clone.room
+    folders = {"dir": "pb_data", "publicDir": "pb_public", "hooksDir": "pb_hooks", "migrationsDir": "pb_migrations"}
+    flags = [f"--{flag}={room.root}/{name}" for flag, name in folders.items()]
+    if clone.surroundings.dev:
+        flags.append("--dev")
+    if clone.surroundings.encryption_env:
+        flags.append(f"--encryptionEnv={clone.surroundings.encryption_env}")
+    return ["serve", f"--http={room.address}:{room.port}", *flags, "--hooksWatch=false"]
+
+
+def obstacle(output: str) -> str:
+    """The file, collection, field or index that PocketBase names as what is in its way; "" where it names none."""
+    lines = [line for line in output.splitlines() if not line.startswith("Applied ")]
+    telling = [line for line in lines if re.search(r"(?i)error|fail|panic|invalid|no such", line)] or lines[-4:]
+    text = "\n".join(telling)
+    for pattern in _OBSTACLES:
+        if found := re.search(pattern, text):
+            return Path(found[1]).name if found[1].endswith(".js") else found[1]
+    return ""
+
+
+async def _answers(confined: Confined, patience: float) -> bool:
+    end = time.monotonic() + patience
+    client = Client(confined.socket, patience=2.0)
+    try:
+        while not confined.ended.done() and time.monotonic() < end:
+            answer = await asyncio.to_thread(client.ask, "GET", "/api/health")
+            if answer.status:
+                return True
+            await asyncio.sleep(_PAUSE)
+    finally:
+        client.close()
+    return False
+
+
+def _why_not(confined: Confined, code: int | None, output: str, patience: float) -> str:
+    if confined.ended.done() and code is not None and code > -15:
+        return why_it_ended(code, output, answered=False)
+    return f"PocketBase did not answer within {patience:.0f} s.\n{why_it_ended(code, output, answered=False)}"
+
+
+async def _applied(folder: Path, *, live: bool = False) -> list[str]:
+    try:
+        return await asyncio.to_thread(inspect.migrations_applied, folder, live=live)
+    except SnapshotUnusable:
+        return []
+
+
+async def _fresh(folder: Path, before: list[str], *, live: bool) -> tuple[str, ...]:
+    known = set(before)
+    return tuple(name for name in await _applied(folder, live=live) if name not in known)
