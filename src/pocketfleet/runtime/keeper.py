@@ -22,6 +22,7 @@ from pocketfleet.runtime import preflight, probe, request_log
 from pocketfleet.runtime.failures import Failures
 from pocketfleet.runtime.lock import Lock, lock_path, take_lock
 from pocketfleet.runtime.reasons import why_it_ended
+from pocketfleet.runtime.restarts import Restart
 from pocketfleet.runtime.runner import Running
 from pocketfleet.runtime.surroundings import Place, SeenProcess, Surroundings
 
@@ -29,6 +30,8 @@ from pocketfleet.runtime.surroundings import Place, SeenProcess, Surroundings
 _DRAIN_PAUSE = 0.02
 #: Seconds that what a dead guest left behind gets to let go of the lock by itself.
 _LEFTOVER_PATIENCE = 0.05
+#: Seconds that a restore of PocketBase's own gets beyond that, where its instance must stop.
+_RESTORING = 15.0
 #: Seconds in which a process that is being killed, which still accepts and hangs up, is gone.
 _DYING = 1.0
 
@@ -54,6 +57,17 @@ class _Departure:
     task: asyncio.Task[bool] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Peace:
+    """How an instance is left while its files are copied.
+
+    Awake: it stays so unless somebody insists. Asleep: no start begins; `wanted` is set once a request waits for one.
+    """
+
+    awake: bool
+    wanted: asyncio.Event
+
+
 class Keeper:
     """Keeps one instance. Whoever starts it, ends it or works on its files has its turn, one after the other."""
 
@@ -75,6 +89,11 @@ class Keeper:
         #: those who work on its files or wait for it; no start begins before they are done
         self._rests = 0
         self._rested = asyncio.Event()
+        self._wanted = asyncio.Event()
+        #: those who copy its files while it is awake
+        self._copies = 0
+        #: PocketBase is about to restore a backup and to re-execute itself
+        self._restart: Restart | None = None
 
     @property
     def address(self) -> str | None:
@@ -113,6 +132,7 @@ class Keeper:
                 self._departure.wanted = True
                 await _settled(self._departure.task)
             elif running is None and self._rests:
+                self._wanted.set()
                 await self._rested.wait()
             elif running is None:
                 return await asyncio.shield(self._wake(cause))
@@ -125,6 +145,8 @@ class Keeper:
             if manner is Manner.QUIET:
                 return False
             await _settled(self._departure.task if self._departure else self._waking)
+        if manner is Manner.QUIET and (self._copies or self._is_restarting()):
+            return False
         if self._running is None:
             await _settled(self._burying)
             return True
@@ -149,6 +171,52 @@ class Keeper:
             self._rests -= 1
             if not self._rests:
                 self._rested.set()
+
+    @asynccontextmanager
+    async def peace(self) -> AsyncIterator[Peace]:
+        """See Supervisor.peace."""
+        while self._departure or self._waking or self._is_restarting():
+            await _settled(self._departure.task if self._departure else self._waking)
+            await self._restarted()
+        if self._running is None:
+            async with self._asleep() as peace:
+                yield peace
+            return
+        self._copies += 1
+        try:
+            yield Peace(True, asyncio.Event())
+        finally:
+            self._copies -= 1
+
+    @asynccontextmanager
+    async def _asleep(self) -> AsyncIterator[Peace]:
+        """At rest, without having been put to sleep: nothing runs, and nothing was about to."""
+        self._rests += 1
+        self._rested.clear()
+        self._wanted.clear()
+        try:
+            async with self._turn:
+                with await self._take_lock(self._config.stop_timeout):
+                    yield Peace(False, self._wanted)
+        finally:
+            self._rests -= 1
+            if not self._rests:
+                self._rested.set()
+
+    def expect_restart(self) -> None:
+        """See Supervisor.expect_restart."""
+        if self._running is not None:
+            self._restart = Restart(self._running.pid)
+            self._note("restores a backup by itself: not stopped and not copied until it has")
+
+    def _is_restarting(self) -> bool:
+        if self._restart is not None and not self._restart.is_coming():
+            self._restart = None
+        return self._restart is not None
+
+    async def _restarted(self) -> None:
+        if self._restart is not None:
+            await self._restart.over()
 
     async def adopt(self) -> bool:
         """Take on what a former node started; whether there was something. It is not published by this."""
@@ -318,11 +386,13 @@ class Keeper:
         least = math.inf
         while not self._runner.ended(running).done():
             in_flight = await self._in_flight(streams=manner is not Manner.HALT)
-            if manner is Manner.QUIET and (departure.wanted or self._around.parked(self._id) > 0 or in_flight > least):
+            restarting = self._is_restarting()
+            wanted = departure.wanted or self._around.parked(self._id) > 0 or in_flight > least
+            if manner is Manner.QUIET and (wanted or restarting):
                 return False
-            if in_flight <= 0:
+            if in_flight <= 0 and not restarting:
                 return True
-            if time.monotonic() >= give_up:
+            if time.monotonic() >= give_up + (_RESTORING if restarting and manner is Manner.FORCED else 0):
                 return False
             least = min(least, in_flight)
             await asyncio.sleep(_DRAIN_PAUSE)

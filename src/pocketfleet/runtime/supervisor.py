@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pocketfleet.config import Config
 from pocketfleet.errors import Unavailable
 from pocketfleet.runtime.guest import Guest
-from pocketfleet.runtime.keeper import Keeper, Manner
+from pocketfleet.runtime.keeper import Keeper, Manner, Peace
 from pocketfleet.runtime.lock import Lock
 from pocketfleet.runtime.output import GuestLog
 from pocketfleet.runtime.runner import Runner
@@ -90,6 +90,19 @@ class Supervisor:
         If the instance's folder is gone by the end, so is the lock. Raises InstanceInUse.
         """
         return self._keeper(instance_id).at_rest(cause)
+
+    def peace(self, instance_id: str) -> AbstractAsyncContextManager[Peace]:
+        """`async with`: its files may be copied, awake or asleep, and nobody is stopped or started for it.
+
+        Awake, it is not put to sleep for idleness meanwhile. Asleep, its lock is held and starts wait; once one does,
+        `wanted` is set, and whoever copies had better leave, and come again when it is awake. While PocketBase
+        restores a backup of its own this waits. Raises InstanceInUse.
+        """
+        return self._keeper(instance_id).peace()
+
+    def expect_restart(self, instance_id: str) -> None:
+        """PocketBase was asked to restore a backup: it is not stopped until it has re-executed itself."""
+        self._keeper(instance_id).expect_restart()
 
     async def adopt(self) -> list[str]:
         """Take on all guests that a former node started; their ids. The caller publishes their routes."""
