@@ -1,4 +1,4 @@
-"""Copying an instance's files without stopping or starting it, and leaving PocketBase alone while it restores itself."""
+"""Copying an instance without stopping or starting it, and leaving PocketBase alone while it restores itself."""
 
 from __future__ import annotations
 
