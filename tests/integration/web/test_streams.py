@@ -218,7 +218,7 @@ def test_a_slow_client_cannot_make_us_remember_everything(served: Served) -> Non
         next(quick)
         heard = threading.Thread(target=_read_until, args=(quick, "last"))
         heard.start()
-        for batch in range(30):
+        for batch in range(8):
             with transaction.atomic():
                 changed("instance", *(f"{'x' * 60}{batch}-{number}" for number in range(1000)))
         changed("instance", "last")
@@ -228,7 +228,7 @@ def test_a_slow_client_cannot_make_us_remember_everything(served: Served) -> Non
         assert max(len(feed._pending) for feed in feeds) <= PENDING
         told = {name for name, data in _until_last(stuck)}
         assert told >= {"change"}
-    assert Change.objects.count() > 30_000
+    assert Change.objects.count() > 8_000
 
 
 def _read_until(stream: Iterator[tuple[str, Any]], key: str) -> None:

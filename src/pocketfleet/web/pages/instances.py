@@ -86,7 +86,8 @@ def create(request: FleetRequest) -> HttpResponse:
 def power(request: FleetRequest, instance_id: str) -> HttpResponse:
     """Switch an instance on or off."""
     wanted = request.POST.get("power", "")
-    actions.set_power(instance_id, Power.OFF if wanted == "off" else Power.ON, acting_user=caller_of(request).user)
+    instance = actions.find_instance(instance_id)
+    actions.set_power(instance.id, Power.OFF if wanted == "off" else Power.ON, acting_user=caller_of(request).user)
     return _changed(request)
 
 
@@ -94,7 +95,8 @@ def power(request: FleetRequest, instance_id: str) -> HttpResponse:
 @signed_in
 def sleep(request: FleetRequest, instance_id: str) -> HttpResponse:
     """Put an instance to sleep now."""
-    actions.sleep_instance(instance_id, acting_user=caller_of(request).user)
+    instance = actions.find_instance(instance_id)
+    actions.sleep_instance(instance.id, acting_user=caller_of(request).user)
     return _changed(request)
 
 

@@ -37,13 +37,14 @@
     source.addEventListener("error", () => {
       connected(false);
       close();
-      timer = setTimeout(open, retry);
+      // the list is asked for, too: whoever was signed out meanwhile is sent to the sign-in page by that
+      timer = setTimeout(() => { look(); open(); }, retry);
       retry = Math.min(retry * 2, RETRY_MOST);
     });
   };
 
   if (body.dataset.live && window.EventSource) {
-    open();
+    if (!document.hidden) open();
     // a browser keeps six connections to a server: tabs that nobody sees must not hold one each
     document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
     window.addEventListener("pagehide", close);
