@@ -215,6 +215,42 @@ class InstanceInUse(Conflict):
     code = "instance_in_use"
 
 
+class InstanceBusy(Conflict):
+    """The instance had no quiet moment."""
+
+    code = "instance_busy"
+
+
+class HoldTooLong(Conflict):
+    """Requests would have waited too long."""
+
+    code = "hold_too_long"
+
+
+class ReleaseBroken(Conflict):
+    """The release does not work with this instance's data."""
+
+    code = "release_broken"
+
+
+class ChangedMeanwhile(Conflict):
+    """What was rehearsed is no longer what is there."""
+
+    code = "changed_meanwhile"
+
+
+class VerificationFailed(Conflict):
+    """The new release started, but does not answer as it must."""
+
+    code = "verification_failed"
+
+
+class DowngradeRefused(Conflict):
+    """The older release does not know this data."""
+
+    code = "downgrade_refused"
+
+
 class MustBePoweredOff(Conflict):
     """The instance must be powered off first."""
 

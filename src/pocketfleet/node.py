@@ -48,6 +48,7 @@ class Node:
         from pocketfleet.runtime.idle import IdleSweeper
         from pocketfleet.runtime.output import LogKeeper
         from pocketfleet.runtime.process_runner import ProcessRunner
+        from pocketfleet.runtime.snapshots import SnapshotStore
         from pocketfleet.runtime.sources import configured_sources
         from pocketfleet.runtime.store import ReleaseStore
         from pocketfleet.runtime.supervisor import Supervisor
@@ -74,7 +75,13 @@ class Node:
         )
         self.resolver = Resolver(self.fleet, self.supervisor)
         self.tools = Tools(
-            config=config, database=self.database, supervisor=self.supervisor, store=self.store, fleet=self.fleet
+            config=config,
+            database=self.database,
+            supervisor=self.supervisor,
+            store=self.store,
+            fleet=self.fleet,
+            gate=self.gate,
+            snapshots=SnapshotStore(config),
         )
         self.engine = Engine(PLANS, self.tools, self.database)
         self.reconciler = Reconciler(self.fleet, self.supervisor, self.database)

@@ -11,7 +11,9 @@ from pocketfleet.config import Config
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.operations.database import Database
 from pocketfleet.runtime.guest import Guest
+from pocketfleet.runtime.keeper import Peace
 from pocketfleet.runtime.lock import Lock
+from pocketfleet.runtime.snapshots import SnapshotStore
 from pocketfleet.runtime.store import ReleaseStore
 
 
@@ -23,6 +25,40 @@ class Processes(Protocol):
 
     async def sleep(self, instance_id: str, *, cause: str, drain: float | None, quiet_only: bool) -> bool:
         """Put it to sleep; whether it is."""
+
+    async def halt(self, instance_id: str, *, cause: str, drain: float) -> bool:
+        """Put to sleep what the gate holds, without cutting any request off; whether it is."""
+
+    async def ensure(self, instance_id: str, *, cause: str, suspect: bool = False) -> str:
+        """Its address, once it accepts connections. Raises StartFailed."""
+
+    async def publish(self, instance_id: str) -> None:
+        """Tell the edge where it is, if it is awake."""
+
+    def forgive(self, instance_id: str) -> None:
+        """Forget failures."""
+
+    def release(self, instance_id: str) -> str | None:
+        """The release that runs, None where none does."""
+
+    def failures(self, instance_id: str) -> int:
+        """How often in a row it failed to start or died young."""
+
+    def peace(self, instance_id: str) -> AbstractAsyncContextManager[Peace]:
+        """Its files may be copied; nobody is stopped or started for that."""
+
+    def awake(self) -> dict[str, str]:
+        """Those that answer, and where."""
+
+
+class Holds(Protocol):
+    """What operations need of the gate."""
+
+    def hold(self, instance_id: str) -> None:
+        """From now on its requests wait."""
+
+    def resume(self, instance_id: str) -> None:
+        """They go through."""
 
 
 class Registry(Protocol):
@@ -47,3 +83,5 @@ class Tools:
     supervisor: Processes
     store: ReleaseStore
     fleet: Registry
+    gate: Holds
+    snapshots: SnapshotStore

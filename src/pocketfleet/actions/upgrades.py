@@ -1,0 +1,152 @@
+"""Changing releases: asking for it, holding requests meanwhile, and writing down what was found and decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from pocketfleet.actions.operations import open_operation
+from pocketfleet.actions.records import audited, changed
+from pocketfleet.domain import ranges
+from pocketfleet.domain.policies import Policy
+from pocketfleet.domain.releases import Version
+from pocketfleet.domain.windows import Window
+from pocketfleet.errors import InstanceNotFound, SnapshotNotFound, WrongSetting
+from pocketfleet.models import Instance, Operation, Probe, Rehearsal, Release, Snapshot, User
+
+
+def upgrade_instance(
+    instance_id: str,
+    version_range: str | None = None,
+    *,
+    rehearse_only: bool = False,
+    accept_changes: bool = False,
+    by_itself: bool = False,
+    acting_user: User | None,
+) -> Operation:
+    """Rehearse, and then, if the verdict and `accept_changes` allow it, switch.
+
+    `version_range`: what it follows from then on; None for the range it has. Raises WrongRange, NoReleaseMatches,
+    OperationOpen.
+    """
+    with transaction.atomic():
+        instance = _found(instance_id)
+        wanted = ranges.check_range(version_range) if version_range is not None else instance.range
+        known = [Version(text) for text in Release.objects.values_list("id", flat=True)]
+        release = ranges.resolve(wanted, known)
+        params = {
+            "range": wanted,
+            "from": instance.release,
+            "release": release.text,
+            "rehearse_only": rehearse_only,
+            "accept_changes": accept_changes,
+            "by_itself": by_itself,
+        }
+        operation = open_operation("upgrade", instance=instance, params=params, acting_user=acting_user)
+        audited(acting_user, "upgrade_instance", instance.id, **params)
+    return operation
+
+
+def rollback_instance(
+    instance_id: str, snapshot_id: str | None = None, *, accept_loss: bool = False, acting_user: User | None
+) -> Operation:
+    """Go back to a snapshot with its release; None for the checkpoint of the last change of release.
+
+    Without `accept_loss` it ends by asking where anything would be lost. Raises SnapshotNotFound, OperationOpen.
+    """
+    with transaction.atomic():
+        instance = _found(instance_id)
+        snapshot = _snapshot(instance, snapshot_id)
+        params = {"snapshot": snapshot.id, "release": snapshot.release, "accept_loss": accept_loss}
+        operation = open_operation("rollback", instance=instance, params=params, acting_user=acting_user)
+        audited(acting_user, "rollback_instance", instance.id, **params)
+    return operation
+
+
+def change_policy(
+    instance_id: str, *, policy: str | None = None, window: Mapping[str, Any] | None = None, acting_user: User | None
+) -> Instance:
+    """How it follows its range, and when it may: see domain/policies.py and domain/windows.py. Raises WrongSetting."""
+    fields: dict[str, Any] = {}
+    if policy is not None:
+        if policy not in set(Policy):
+            raise WrongSetting(f"A policy is one of {', '.join(Policy)}.", setting="policy")
+        fields["policy"] = policy
+    if window is not None:
+        fields["window"] = parsed.as_json() if (parsed := Window.parse(window)) else {}
+    with transaction.atomic():
+        instance = _found(instance_id)
+        for name, value in fields.items():
+            setattr(instance, name, value)
+        instance.save(update_fields=list(fields))
+        audited(acting_user, "change_policy", instance.id, **fields)
+        changed("instance", instance.id)
+    return instance
+
+
+def set_hold(instance_id: str, operation_id: str) -> None:
+    """Requests wait for this operation from now on; "" lets them through."""
+    with transaction.atomic():
+        Instance.objects.filter(id=instance_id).update(hold=operation_id)
+        changed("instance", instance_id)
+
+
+def set_release(instance_id: str, release: str, version_range: str | None = None) -> None:
+    """It runs this release from its next start, and follows the range, where one is given."""
+    with transaction.atomic():
+        fields = {"release": release} | ({} if version_range is None else {"range": version_range})
+        Instance.objects.filter(id=instance_id).update(**fields)
+        changed("instance", instance_id)
+
+
+def record_rehearsal(instance_id: str, operation_id: str, report: Mapping[str, Any], fingerprint: str) -> Rehearsal:
+    """Keep a report, once per operation and target."""
+    with transaction.atomic():
+        rehearsal, _ = Rehearsal.objects.update_or_create(
+            instance_id=instance_id,
+            operation_id=operation_id,
+            to_release=report["to"],
+            defaults={
+                "from_release": report["from"],
+                "verdict": report["verdict"],
+                "reasons": [reason["text"] for reason in report["reasons"]],
+                "report": dict(report),
+                "fingerprint": fingerprint,
+            },
+        )
+        changed("instance", instance_id)
+    return rehearsal
+
+
+def refuse_release(instance_id: str, release: str, fingerprint: str) -> None:
+    """It failed or was rolled back: not to be tried again by itself until hooks or schema change."""
+    with transaction.atomic():
+        instance = _found(instance_id)
+        instance.refused = {**instance.refused, release: fingerprint}
+        instance.save(update_fields=["refused"])
+        changed("instance", instance_id)
+
+
+def probes_of(instance_id: str) -> list[dict[str, Any]]:
+    """The owner's own requests, as plain data."""
+    names = ("method", "path", "identity", "body", "expect_status", "expect_json", "safe")
+    return list(Probe.objects.filter(instance_id=instance_id).values(*names))
+
+
+def _found(instance_id: str) -> Instance:
+    instance = Instance.objects.select_for_update().filter(id=instance_id, deleted_at=None).first()
+    if instance is None:
+        raise InstanceNotFound(instance_id)
+    return instance
+
+
+def _snapshot(instance: Instance, snapshot_id: str | None) -> Snapshot:
+    query = Snapshot.objects.filter(instance=instance)
+    found = query.filter(id=snapshot_id) if snapshot_id else query.filter(purpose="checkpoint").order_by("-created_at")
+    snapshot = found.first()
+    if snapshot is None:
+        what = f"“{snapshot_id[:40]}”" if snapshot_id else "from before a change of release"
+        raise SnapshotNotFound(f"There is no snapshot {what}; `pocketfleet snapshots {instance.name}` shows them.")
+    return snapshot

@@ -1,0 +1,107 @@
+"""The moment in which an instance changes: its requests wait, it stops, is checked, and opens again; and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from pocketfleet.actions.upgrades import set_hold
+from pocketfleet.errors import HoldTooLong, InstanceBusy
+from pocketfleet.operations.plan import RESULT, Work
+from pocketfleet.operations.tools import Tools
+
+T = TypeVar("T")
+
+#: Seconds that what is in flight gets to end while new requests wait; an upload that takes longer is let through.
+DRAIN = 5.0
+#: How often that is tried, and the seconds between two tries, in which everything goes on as usual.
+TRIES = 5
+PAUSE = 10.0
+#: Seconds that requests may wait for a cutover, the way back included; protocol.HOLD_TIMEOUT is longer than that.
+BUDGET = 30.0
+
+
+async def hold_and_stop(work: Work) -> dict[str, Any]:
+    """1 hold new requests, 2 let what is in flight end, 3 stop; nobody's request is cut off.
+
+    Where something stays in flight the gate opens again, and it is tried later. Answers when the hold began
+    (seconds since 1970). Raises InstanceBusy when no try found a quiet moment.
+    """
+    tools: Tools = work.tools
+    for attempt in range(TRIES):
+        if attempt:
+            await work.progress(None, "a request takes long; everything goes on, another try follows")
+            await asyncio.sleep(PAUSE)
+        began = time.time()
+        await hold(tools, work.instance_id, work.operation_id)
+        if await tools.supervisor.halt(work.instance_id, cause=f"{work.kind} {work.operation_id}", drain=DRAIN):
+            return {"held_at": began}
+        await let_go(tools, work.instance_id)
+    raise InstanceBusy(
+        f"For {TRIES} tries there was always a request that took longer than {DRAIN:.0f} s (an upload, say). "
+        "Nothing was changed; try again at a quieter time.",
+        instance=work.instance_id,
+    )
+
+
+async def open_again(work: Work) -> dict[str, Any]:
+    """The end of the hold, after success and after failure alike: answers how long requests waited."""
+    tools: Tools = work.tools
+    await let_go(tools, work.instance_id)
+    held_at = work.outputs.get("hold", {}).get("held_at")
+    if held_at is None:
+        return {}
+    return {RESULT: {"held_ms": round((time.time() - held_at) * 1000)}}
+
+
+async def hold(tools: Tools, instance_id: str, operation_id: str) -> None:
+    """Requests wait from now on, and after a crash of node still do."""
+    await tools.database.call(set_hold, instance_id, operation_id)
+    tools.gate.hold(instance_id)
+    await tools.fleet.renew([instance_id])
+
+
+async def let_go(tools: Tools, instance_id: str) -> None:
+    """Requests go through; a guest that runs is published again."""
+    await tools.database.call(set_hold, instance_id, "")
+    await tools.fleet.renew([instance_id])
+    tools.gate.resume(instance_id)
+    await tools.supervisor.publish(instance_id)
+
+
+async def start_unpublished(work: Work, release: str) -> str:
+    """The address of this release, running on what lies in the instance's folder; only we know it so far.
+
+    Another release that still runs (adopted after a crash) is ended first. Raises StartFailed.
+    """
+    tools: Tools = work.tools
+    if tools.supervisor.release(work.instance_id) not in (None, release):
+        await tools.supervisor.sleep(work.instance_id, cause="another release", drain=0, quiet_only=False)
+    tools.supervisor.forgive(work.instance_id)
+    return await tools.supervisor.ensure(work.instance_id, cause=f"{work.kind} {work.operation_id}")
+
+
+async def stop_for_the_way_back(work: Work) -> None:
+    """Whatever runs is ended; its failures are forgotten, since they were the other release's."""
+    tools: Tools = work.tools
+    await tools.supervisor.sleep(work.instance_id, cause="going back", drain=0, quiet_only=False)
+    tools.supervisor.forgive(work.instance_id)
+
+
+async def within_budget(work: Work, doing: Awaitable[T], reserve: float) -> T:
+    """What `doing` answers, if it ends while `reserve` seconds of the hold's budget are left.
+
+    Raises HoldTooLong, which starts the way back.
+    """
+    held_at = float(work.outputs["hold"]["held_at"])
+    left = BUDGET - reserve - (time.time() - held_at)
+    try:
+        async with asyncio.timeout(max(0.0, left)):
+            return await doing
+    except TimeoutError:
+        raise HoldTooLong(
+            f"Requests would have waited longer than {BUDGET:.0f} s, so everything was put back as it was. "
+            "Try again at a quieter time.",
+        ) from None
