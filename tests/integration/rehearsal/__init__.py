@@ -1,0 +1,1 @@
+"""Rehearsals of real upgrades, and of what may go wrong in them."""

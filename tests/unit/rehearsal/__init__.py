@@ -1,0 +1,1 @@
+"""The judging of rehearsals, without a PocketBase."""
