@@ -111,6 +111,8 @@ def _other_count(table: str, old: int, new: int) -> Finding:
 def _compare_columns(
     table: str, old: Mapping[str, str], new: Mapping[str, str], noisy: set[tuple[str, str]]
 ) -> list[Finding]:
+    if old.get("id") != new.get("id") and not {(table, "id"), (table, "")} & noisy:
+        return [_changed_column(table, "id")]
     found = []
     for column in sorted(old):
         where = f"{table}.{column}"
