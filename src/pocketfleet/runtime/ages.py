@@ -8,7 +8,7 @@ from pathlib import Path
 from pocketfleet.domain.releases import SCHEMA_BOUNDARIES, Version
 from pocketfleet.domain.system_migrations import FIRST_MIGRATION, SYSTEM_MIGRATIONS
 from pocketfleet.errors import SnapshotUnusable
-from pocketfleet.runtime.inspect import migrations_applied, opened, raw_settings, tables
+from pocketfleet.runtime.tables import migrations_applied, opened, raw_settings, tables
 
 
 @dataclass(frozen=True, slots=True)

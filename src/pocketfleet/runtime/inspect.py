@@ -7,7 +7,6 @@ All of these block; call them in a thread. They raise SnapshotUnusable with SQLi
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import sqlite3
@@ -15,42 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pocketfleet.errors import SnapshotUnusable
-from pocketfleet.runtime.databases import reading
+from pocketfleet.runtime.ages import Age as Age
+from pocketfleet.runtime.ages import recognise as recognise
+from pocketfleet.runtime.changes import Changes as Changes
+from pocketfleet.runtime.changes import changes_between as changes_between
+from pocketfleet.runtime.changes import records as records
+from pocketfleet.runtime.tables import columns, named, opened, raw_settings, tables
+from pocketfleet.runtime.tables import migrations_applied as migrations_applied
 
 #: Rows that are digested at a time.
 _ROWS = 1000
 #: Columns of tables that no two runs write alike, left out of schema fingerprints.
 _STAMPS = ("created", "updated")
-
-
-@contextlib.contextmanager
-def opened(data: Path, name: str = "data.db", *, live: bool = False) -> Iterator[sqlite3.Connection]:
-    """One of its databases, to be read; rows answer to the names of their columns."""
-    try:
-        with reading(data / "pb_data" / name, live=live) as connection:
-            connection.row_factory = sqlite3.Row
-            yield connection
-    except sqlite3.Error as error:
-        raise SnapshotUnusable(f"The database {name} cannot be read: {error}.", file=name) from error
-
-
-def tables(connection: sqlite3.Connection) -> list[str]:
-    """Names of all tables but SQLite's own, in order."""
-    rows = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-    )
-    return sorted(row[0] for row in rows)
-
-
-def columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    """Names of a table's or view's columns, in its order."""
-    return [row[1] for row in connection.execute(f"PRAGMA table_info({named(table)})")]
-
-
-def named(name: str) -> str:
-    """A name as it stands in a statement."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def counts(data: Path, *, live: bool = False) -> dict[str, int]:
@@ -75,26 +50,11 @@ def settings(data: Path, *, live: bool = False) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def raw_settings(data: Path, *, live: bool = False) -> str:
-    """The settings as they are stored: JSON, or base64 where they are encrypted; "" where there are none."""
-    with opened(data, live=live) as connection:
-        column = "key" if "key" in columns(connection, "_params") else "id"
-        row = connection.execute(f"SELECT value FROM _params WHERE {column} = 'settings'").fetchone()  # noqa: S608
-    value = row[0] if row and row[0] is not None else ""
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
-
-
 def sqlite_master(data: Path, *, live: bool = False) -> list[dict[str, Any]]:
     """Tables, views, indexes and triggers with the statements that made them: type, name, tbl_name, sql."""
     query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
     with opened(data, live=live) as connection:
         return [dict(row) for row in connection.execute(query)]
-
-
-def migrations_applied(data: Path, *, live: bool = False) -> list[str]:
-    """File names of all migrations, PocketBase's and the tenant's, as they were applied."""
-    with opened(data, live=live) as connection:
-        return [row[0] for row in connection.execute("SELECT file FROM _migrations ORDER BY applied, file")]
 
 
 def digests(data: Path) -> dict[str, dict[str, str]]:

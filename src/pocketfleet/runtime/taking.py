@@ -69,7 +69,7 @@ def take(request: Request, target: Path, errand: Errand) -> Manifest:
         took_ms=round((time.monotonic() - began) * 1000),
         linked=copied.linked,
         thorough=request.thorough,
-        left_out=again.left_out,
+        left_out=again.left_out + _elsewhere(target),
     )
 
 
@@ -110,6 +110,13 @@ def folder_fingerprint(folder: Path) -> str:
 def is_passed_over(path: str) -> bool:
     """Whether a path in an instance's folder is in no snapshot."""
     return path.startswith("pb_data/") and path.removeprefix("pb_data/") in PASSED_OVER
+
+
+def _elsewhere(data: Path) -> list[str]:
+    """A word about files that no copy on this disk can hold."""
+    s3 = (inspect.settings(data) or {}).get("s3")
+    on = isinstance(s3, dict) and s3.get("enabled")
+    return ["uploaded files: they are in S3, and stay as they are there"] if on else []
 
 
 def _is_not_a_plain_file(path: str) -> bool:

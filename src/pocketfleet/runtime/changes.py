@@ -1,0 +1,178 @@
+"""What lies between two copies of an instance: records and files created, changed and deleted, by collection.
+
+Collections are matched by their ids, so one that was renamed is not all deleted and all created. Records are compared
+in the columns that both have: another release may have added some. Views have no records of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pocketfleet.errors import SnapshotUnusable
+from pocketfleet.runtime.still_files import quoted
+from pocketfleet.runtime.tables import named, opened, tables
+
+#: Ids or paths that are listed of each kind; the numbers are always whole.
+LISTED = 1000
+#: Ids that one question to SQLite carries.
+_AT_ONCE = 500
+#: Kept beside the real ones by PocketBase: previews of images, and notes of its file store.
+_MADE_FROM_OTHERS = "thumbs_"
+_NOTES = ".attrs"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Numbers, and the first ids (of files: paths below `storage`) of each kind."""
+
+    created: int = 0
+    changed: int = 0
+    deleted: int = 0
+    created_ids: list[str] = field(default_factory=list)
+    changed_ids: list[str] = field(default_factory=list)
+    deleted_ids: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """All kinds together."""
+        return self.created + self.changed + self.deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened from the old copy to the new one; only collections where something did."""
+
+    records: dict[str, Changed]
+    files: Changed
+    #: collections that came, went, or have other fields, rules or indexes
+    schema: list[str]
+
+    @property
+    def nothing(self) -> bool:
+        """Whether going back would lose no record and no file; an upgrade alone changes the schema."""
+        return not self.records and self.files.total == 0
+
+
+def changes_between(old: Path, new: Path) -> Changes:
+    """What going back from `new` to `old` would lose; both hold a `pb_data` that nobody writes to.
+
+    Raises SnapshotUnusable.
+    """
+    with opened(new) as connection:
+        was, now = _attached(connection, old), _collections(connection, "main")
+        records = {}
+        for key in sorted(was.keys() | now.keys(), key=lambda key: (now.get(key) or was[key])["name"]):
+            name = str((now.get(key) or was[key])["name"])
+            found = _records(connection, was.get(key), now.get(key))
+            if found.total:
+                records[name] = found
+    schema = sorted(
+        str((now.get(key) or was[key])["name"]) for key in was.keys() | now.keys() if was.get(key) != now.get(key)
+    )
+    return Changes(records=records, files=_files(old / "pb_data", new / "pb_data"), schema=schema)
+
+
+def records(data: Path, collection: str, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The records with these ids as their table holds them; bytes become text. Raises SnapshotUnusable."""
+    wanted = list(ids)
+    with opened(data) as connection:
+        if collection not in tables(connection):
+            return
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT * FROM {named(collection)} WHERE id IN ({marks}) ORDER BY id"  # noqa: S608
+            for row in connection.execute(query, some):
+                yield {key: _readable(row[key]) for key in row.keys()}  # noqa: SIM118 - a Row is no dict
+
+
+def _attached(connection: sqlite3.Connection, old: Path) -> dict[str, dict[str, Any]]:
+    path = old / "pb_data" / "data.db"
+    try:
+        connection.execute("ATTACH ? AS old", [f"file:{quoted(path)}?mode=ro&immutable=1"])
+    except sqlite3.Error as error:
+        raise SnapshotUnusable(f"The older copy cannot be read: {error}.") from error
+    return _collections(connection, "old")
+
+
+def _collections(connection: sqlite3.Connection, where: str) -> dict[str, dict[str, Any]]:
+    """By id, without the stamps; 0.22's `_admins` are a collection here, with the id that they get in 0.23."""
+    rows = connection.execute(f"SELECT * FROM {where}._collections").fetchall()  # noqa: S608
+    found = {
+        row["id"]: {key: row[key] for key in row.keys() if key not in ("created", "updated")}  # noqa: SIM118
+        for row in rows
+    }
+    present = connection.execute(f"SELECT name FROM {where}.sqlite_master WHERE name = '_admins'")  # noqa: S608
+    if present.fetchone():
+        found["pbc_3142635823"] = {"name": "_admins", "type": "auth"}
+    return found
+
+
+def _records(connection: sqlite3.Connection, was: dict[str, Any] | None, now: dict[str, Any] | None) -> Changed:
+    before = _table(connection, "old", was)
+    after = _table(connection, "main", now)
+    created = _ids(connection, after, before)
+    deleted = _ids(connection, before, after)
+    changed = _different(connection, before, after) if before and after else []
+    return Changed(len(created), len(changed), len(deleted), created[:LISTED], changed[:LISTED], deleted[:LISTED])
+
+
+def _table(connection: sqlite3.Connection, where: str, collection: dict[str, Any] | None) -> str:
+    """How a collection's table is named in a statement; "" where it has none with ids."""
+    if collection is None or collection["type"] == "view":
+        return ""
+    name = str(collection["name"])
+    present = connection.execute("SELECT 1 FROM pragma_table_info(?, ?) WHERE name = 'id'", [name, where])
+    return f"{where}.{named(name)}" if present.fetchone() else ""
+
+
+def _ids(connection: sqlite3.Connection, table: str, other: str) -> list[str]:
+    if not table:
+        return []
+    without = f" WHERE id NOT IN (SELECT id FROM {other})" if other else ""  # noqa: S608
+    return [str(row[0]) for row in connection.execute(f"SELECT id FROM {table}{without} ORDER BY id")]  # noqa: S608
+
+
+def _different(connection: sqlite3.Connection, before: str, after: str) -> list[str]:
+    both = set(_columns(connection, before)) & set(_columns(connection, after))
+    unlike = " OR ".join(f"was.{named(name)} IS NOT now.{named(name)}" for name in sorted(both - {"id"}))
+    if not unlike:
+        return []
+    query = f"SELECT now.id FROM {after} AS now JOIN {before} AS was ON was.id = now.id WHERE {unlike}"  # noqa: S608
+    return [str(row[0]) for row in connection.execute(f"{query} ORDER BY now.id")]
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [item[0] for item in connection.execute(f"SELECT * FROM {table} LIMIT 0").description]  # noqa: S608
+
+
+def _files(old: Path, new: Path) -> Changed:
+    before, after = _stored(old / "storage"), _stored(new / "storage")
+    created = sorted(after.keys() - before.keys())
+    deleted = sorted(before.keys() - after.keys())
+    changed = sorted(path for path in before.keys() & after.keys() if before[path] != after[path])
+    return Changed(len(created), len(changed), len(deleted), created[:LISTED], changed[:LISTED], deleted[:LISTED])
+
+
+def _stored(storage: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file of a record; previews and notes are made anew by themselves."""
+    found = {}
+    for folder, inner, names in os.walk(storage):
+        inner[:] = [name for name in inner if not name.startswith(_MADE_FROM_OTHERS)]
+        for name in names:
+            path = Path(folder) / name
+            with contextlib.suppress(OSError):
+                known = path.lstat()
+                if not name.endswith(_NOTES):
+                    found[str(path.relative_to(storage))] = (known.st_size, known.st_mtime_ns)
+    return found
+
+
+def _readable(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
