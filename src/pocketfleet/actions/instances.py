@@ -8,11 +8,14 @@ from typing import Any
 import bcrypt
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max
+from django.utils import timezone
 
 from pocketfleet.actions.operations import check_idle, open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain import addresses, hostnames, limits, ranges
 from pocketfleet.domain.releases import Version
+from pocketfleet.domain.retention import Retention
+from pocketfleet.domain.schedules import BackupPlan
 from pocketfleet.domain.secrets import check_secrets
 from pocketfleet.domain.states import Power
 from pocketfleet.errors import (
@@ -65,24 +68,9 @@ def create_instance(
         version_range = ranges.default_range(known)
     version_range = ranges.check_range(version_range)
     release = ranges.resolve(version_range, known)
-    hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(BCRYPT_COST)).decode()
+    hashed = hash_password(password)
     with transaction.atomic():
-        if Instance.objects.filter(name=name).exists():
-            raise NameTaken(name)
-        instance = Instance(
-            id=hostnames.new_id(),
-            name=name,
-            number=_next_number(),
-            range=version_range,
-            release=release.text,
-            superuser_email=email,
-            **intents,
-        )
-        try:
-            with transaction.atomic():
-                instance.save(force_insert=True)
-        except IntegrityError:
-            raise NameTaken(name) from None
+        instance = add_instance(name, range=version_range, release=release.text, superuser_email=email, **intents)
         operation = open_operation(
             "create",
             instance=instance,
@@ -90,8 +78,28 @@ def create_instance(
             acting_user=acting_user,
         )
         audited(acting_user, "create_instance", instance.id, name=name, range=version_range, release=release.text)
-        changed("instance", instance.id)
     return instance, operation
+
+
+def add_instance(name: str, **fields: Any) -> Instance:
+    """A row with an id and an address that nobody ever had; to be called inside a transaction, with the operation
+    that builds it. Raises WrongName, NameTaken."""
+    hostnames.check_name(name)
+    if Instance.objects.filter(name=name).exists():
+        raise NameTaken(name)
+    instance = Instance(id=hostnames.new_id(), name=name, number=_next_number(), **fields)
+    try:
+        with transaction.atomic():
+            instance.save(force_insert=True)
+    except IntegrityError:
+        raise NameTaken(name) from None
+    changed("instance", instance.id)
+    return instance
+
+
+def hash_password(password: str) -> str:
+    """Its bcrypt hash, as PocketBase stores it."""
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(BCRYPT_COST)).decode()
 
 
 def change_instance(instance_id: str, changes: Mapping[str, Any], *, acting_user: User | None) -> Instance:
@@ -145,11 +153,13 @@ def set_power(instance_id: str, power: str, *, acting_user: User | None) -> Inst
 
 
 def change_settings(instance_id: str, settings: Mapping[str, Any], *, acting_user: User | None) -> Instance:
-    """Change `idle_timeout` (seconds, None for the server's), `dev`, `always_awake`. Raises WrongSetting."""
+    """Change `idle_timeout` (seconds, None for the server's), `dev`, `always_awake`, `backup_plan`
+    (domain/schedules.py) and `retention` of snapshots (domain/retention.py). Raises WrongSetting."""
     intents = check_settings(settings)
     with transaction.atomic():
         instance = _locked(instance_id)
-        _intend(instance, **intents)
+        # what a new plan would have asked for in the past is not caught up
+        _intend(instance, **intents, **({"backed_up_for": timezone.now()} if intents.get("backup_plan") else {}))
         audited(acting_user, "change_settings", instance.id, **intents)
     return instance
 
@@ -233,13 +243,25 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         elif name in ("dev", "always_awake"):
             if not isinstance(value, bool):
                 raise WrongSetting(f"{name} takes true or false.", setting=name)
+        elif name == "backup_plan":
+            plan = BackupPlan.parse(_object(name, value))
+            value = plan.as_json() if plan else {}
+        elif name == "retention":
+            value = Retention.parse(_object(name, value)).as_json() if value else {}
         else:
             raise WrongSetting(
-                f"There is no setting “{name[:70]}”; there are idle_timeout, dev and always_awake.",
+                f"There is no setting “{name[:70]}”; there are idle_timeout, dev, always_awake, backup_plan and "
+                "retention.",
                 setting=name[:70],
             )
         checked[name] = value
     return checked
+
+
+def _object(name: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise WrongSetting(f"{name} takes an object.", setting=name)
+    return value
 
 
 def _next_number() -> int:

@@ -1,0 +1,256 @@
+"""What node writes down of copies: those that are there, those that went, and which may go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+from django.utils import timezone
+
+from pocketfleet.actions.events import PROBLEM, tell
+from pocketfleet.actions.operations import open_operation
+from pocketfleet.actions.records import audited, changed
+from pocketfleet.domain.retention import Copy, Retention, to_remove
+from pocketfleet.domain.schedules import BackupPlan
+from pocketfleet.domain.states import OPEN_OPERATION_STATES
+from pocketfleet.errors import BackupNotFound, InstanceNotFound, OperationOpen, SnapshotNotFound, WrongSetting
+from pocketfleet.models import Backup, Instance, Operation, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFacts:
+    """A snapshot's row."""
+
+    id: str
+    instance_id: str
+    release: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """A backup's row."""
+
+    id: str
+    instance_id: str
+    name: str
+    release: str
+    full: bool
+    sha256: str
+
+
+def record_snapshot(
+    instance_id: str,
+    snapshot_id: str,
+    *,
+    purpose: str,
+    release: str,
+    manifest: Mapping[str, Any],
+    kept_for: str = "",
+    note: str = "",
+) -> None:
+    """It is verified and may be gone back to. Doing it twice is as doing it once."""
+    with transaction.atomic():
+        Snapshot.objects.get_or_create(
+            id=snapshot_id,
+            defaults={
+                "instance_id": instance_id,
+                "purpose": purpose,
+                "release": release,
+                "size": manifest.get("bytes", 0),
+                "manifest": dict(manifest),
+                "kept_for": kept_for,
+                "note": note[:200],
+            },
+        )
+        changed("copy", instance_id)
+
+
+def forget_snapshot(snapshot_id: str) -> None:
+    """Its files are about to go."""
+    with transaction.atomic():
+        row = Snapshot.objects.filter(id=snapshot_id).first()
+        if row is not None:
+            row.delete()
+            changed("copy", row.instance_id)
+
+
+def newest_snapshot(instance_id: str) -> str | None:
+    """Id of the newest one, from which unchanged files may be taken."""
+    return Snapshot.objects.filter(instance_id=instance_id).values_list("id", flat=True).first()
+
+
+def snapshot_facts(snapshot_id: str) -> SnapshotFacts:
+    """Raises SnapshotNotFound."""
+    row = Snapshot.objects.filter(id=snapshot_id).first()
+    if row is None:
+        raise SnapshotNotFound("The snapshot is gone; `pocketfleet snapshots` shows those there are.")
+    return SnapshotFacts(row.id, row.instance_id, row.release, row.purpose)
+
+
+def let_snapshots_go(operation_id: str) -> None:
+    """They are this operation's way back no longer: from now on the rule of retention decides."""
+    Snapshot.objects.filter(kept_for=operation_id).update(kept_for="")
+
+
+def snapshots_to_remove(instance_id: str, default: Retention) -> list[str]:
+    """Ids of those that the rule does not keep, that are nobody's way back and that nothing reads; oldest first."""
+    instance = Instance.objects.get(id=instance_id)
+    used = in_use("snapshot")
+    copies = [
+        Copy(row.id, row.created_at, bool(row.kept_for) or row.id in used)
+        for row in Snapshot.objects.filter(instance_id=instance_id)
+    ]
+    return [copy.id for copy in to_remove(copies, _rule(instance, default), zone=_zone(instance))]
+
+
+def name_of_backup(operation_id: str) -> str:
+    """The file's name, the same for the same operation: `shop-20261123-080300.zip`."""
+    operation = Operation.objects.get(id=operation_id)
+    instance = Instance.objects.get(id=operation.instance_id)
+    stem = f"{instance.name or instance.id}-{operation.created_at:%Y%m%d-%H%M%S}"
+    taken = set(Backup.objects.filter(instance=instance).values_list("name", flat=True))
+    names = [f"{stem}.zip", *(f"{stem}-{number}.zip" for number in range(2, 100))]
+    return next(name for name in names if name not in taken)
+
+
+def record_backup(
+    instance_id: str, backup_id: str, *, name: str, purpose: str, release: str, full: bool, size: int, sha256: str
+) -> None:
+    """It was written, read again and found sound. Doing it twice is as doing it once."""
+    with transaction.atomic():
+        Backup.objects.get_or_create(
+            id=backup_id,
+            defaults={
+                "instance_id": instance_id,
+                "name": name,
+                "purpose": purpose,
+                "release": release,
+                "full": full,
+                "size": size,
+                "sha256": sha256,
+                "verified_at": timezone.now(),
+            },
+        )
+        changed("copy", instance_id)
+
+
+def has_backup(backup_id: str) -> bool:
+    """Whether it is written down."""
+    return Backup.objects.filter(id=backup_id).exists()
+
+
+def mark_verified(backup_id: str) -> None:
+    """It was read whole and found sound."""
+    with transaction.atomic():
+        row = Backup.objects.filter(id=backup_id).first()
+        if row is not None:
+            row.verified_at = timezone.now()
+            row.save(update_fields=["verified_at"])
+            changed("copy", row.instance_id)
+
+
+def forget_backup(backup_id: str) -> None:
+    """Its file is about to go."""
+    with transaction.atomic():
+        row = Backup.objects.filter(id=backup_id).first()
+        if row is not None:
+            row.delete()
+            changed("copy", row.instance_id)
+
+
+def backup_facts(backup_id: str) -> BackupFacts:
+    """Raises BackupNotFound."""
+    row = Backup.objects.filter(id=backup_id).first()
+    if row is None:
+        raise BackupNotFound("The backup is gone; `pocketfleet backups` shows those there are.")
+    return BackupFacts(row.id, row.instance_id, row.name, row.release, row.full, row.sha256)
+
+
+def backups_to_remove(instance_id: str, purpose: str, keep: int) -> list[BackupFacts]:
+    """Those of this purpose beyond the newest `keep` that nothing reads; oldest first."""
+    used = in_use("backup")
+    rows = list(Backup.objects.filter(instance_id=instance_id, purpose=purpose).order_by("-created_at"))[keep:]
+    return [backup_facts(row.id) for row in reversed(rows) if row.id not in used]
+
+
+def in_use(param: str) -> set[str]:
+    """What open operations have as their `snapshot`, `backup` or `upload`."""
+    found = Operation.objects.filter(state__in=OPEN_OPERATION_STATES).values_list("params", flat=True)
+    return {str(params[param]) for params in found if params.get(param)}
+
+
+def open_ids() -> set[str]:
+    """Ids of all open operations."""
+    return set(Operation.objects.filter(state__in=OPEN_OPERATION_STATES).values_list("id", flat=True))
+
+
+def begin_due_backups(now: datetime) -> list[str]:
+    """Open a backup for every plan that has a moment since it was last served; answers their operations' ids.
+
+    However many moments were missed, one is made. An instance that is busy is tried again at the next call.
+    """
+    begun = []
+    for instance in Instance.objects.filter(deleted_at=None, ready=True).exclude(backup_plan={}):
+        plan = _plan(instance)
+        due = plan.last_due(now) if plan else None
+        if plan is None or due is None or due <= (instance.backed_up_for or instance.created_at):
+            continue
+        try:
+            with transaction.atomic():
+                params = {"purpose": "scheduled", "full": plan.full, "keep": plan.keep}
+                operation = open_operation("backup", instance=instance, params=params, acting_user=None)
+                Instance.objects.filter(id=instance.id).update(backed_up_for=due)
+                audited(None, "backup_instance", instance.id, due=due.isoformat(), **params)
+        except OperationOpen:
+            continue
+        begun.append(operation.id)
+    return begun
+
+
+def set_data_release(instance_id: str, release: str, version_range: str, email: str | None = None) -> None:
+    """What an instance in the making runs, once its data was looked at."""
+    fields = {"release": release, "range": version_range} | ({"superuser_email": email} if email else {})
+    with transaction.atomic():
+        if not Instance.objects.filter(id=instance_id).update(**fields):
+            raise InstanceNotFound(instance_id)
+        changed("instance", instance_id)
+
+
+def range_of(instance_id: str) -> str:
+    """What it follows."""
+    return Instance.objects.values_list("range", flat=True).get(id=instance_id)
+
+
+def tell_of_failed_backup(instance_id: str, operation_id: str, why: str) -> None:
+    """A backup that nobody waited for came to nothing."""
+    tell(instance_id, "backup_failed", f"The scheduled backup failed: {why}", PROBLEM, operation_id)
+
+
+def forget_copies(instance_id: str) -> None:
+    """The instance is gone for good, and its copies with it."""
+    Snapshot.objects.filter(instance_id=instance_id).delete()
+    Backup.objects.filter(instance_id=instance_id).delete()
+
+
+def _rule(instance: Instance, default: Retention) -> Retention:
+    try:
+        return Retention.parse(instance.retention, default)
+    except WrongSetting:
+        return default
+
+
+def _zone(instance: Instance) -> ZoneInfo:
+    plan = _plan(instance)
+    return plan.zone if plan else ZoneInfo("UTC")
+
+
+def _plan(instance: Instance) -> BackupPlan | None:
+    try:
+        return BackupPlan.parse(instance.backup_plan)
+    except WrongSetting:  # a zone that this machine no longer knows
+        return None
