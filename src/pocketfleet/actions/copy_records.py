@@ -53,8 +53,14 @@ def record_snapshot(
     kept_for: str = "",
     note: str = "",
 ) -> None:
-    """It is verified and may be gone back to. Doing it twice is as doing it once."""
+    """It is verified and may be gone back to. Doing it twice is as doing it once.
+
+    One that is an operation's way back takes that place from those of operations that are over.
+    """
     with transaction.atomic():
+        if kept_for:
+            earlier = Snapshot.objects.filter(instance_id=instance_id).exclude(kept_for__in=[*open_ids(), kept_for, ""])
+            earlier.update(kept_for="")
         Snapshot.objects.get_or_create(
             id=snapshot_id,
             defaults={
