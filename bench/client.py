@@ -10,10 +10,12 @@ import time
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-def request(host: str, path: str = "/api/health", *, close: bool = True) -> bytes:
-    """A GET request as bytes."""
-    connection = "close" if close else "keep-alive"
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: {connection}\r\n\r\n".encode()
+def request(host: str, path: str = "/api/health", *, body: str = "", close: bool = True) -> bytes:
+    """A GET request as bytes; with a body, of JSON, a POST."""
+    head = [f"{'POST' if body else 'GET'} {path} HTTP/1.1", f"Host: {host}"]
+    head += [f"Connection: {'close' if close else 'keep-alive'}"]
+    head += ["Content-Type: application/json", f"Content-Length: {len(body.encode())}"] if body else []
+    return "\r\n".join([*head, "", body]).encode()
 
 
 def whole_length(received: bytes) -> int | None:

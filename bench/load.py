@@ -1,6 +1,6 @@
 """A load generator, in its own process: keep-alive connections, each sends its next request when it has its answer.
 
-`python -m bench.load HOST PORT HOSTNAME PATH CONNECTIONS SECONDS` prints one JSON line: requests, seconds, p50_ms,
+`python -m bench.load HOST PORT HOSTNAME PATH BODY CONNECTIONS SECONDS` prints one JSON line: requests, seconds, p50_ms,
 p99_ms, cpu_us (of the generator, per request). Any answer but a whole 200 ends it with an error. One thread of Python
 on raw sockets: its own time limits what can be measured, so only compare figures that it made itself.
 """
@@ -41,9 +41,9 @@ class Load:
         return self.requests / self.seconds
 
 
-def generate(address: tuple[str, int], host: str, path: str, connections: int, seconds: float) -> Load:
-    """Run the generator as a process of its own. Raises RuntimeError with what it said."""
-    words = [*map(str, address), host, path, str(connections), str(seconds)]
+def generate(address: tuple[str, int], host: str, path: str, body: str, connections: int, seconds: float) -> Load:
+    """Run the generator as a process of its own: GETs, or POSTs of this body. Raises RuntimeError with what it said."""
+    words = [*map(str, address), host, path, body, str(connections), str(seconds)]
     done = subprocess.run([sys.executable, "-m", "bench.load", *words], cwd=PROJECT, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"the load generator failed: {done.stderr.strip().splitlines()[-1:]}")
@@ -106,8 +106,8 @@ class Generator:
 
 def main(words: list[str]) -> None:
     """One run; the result as JSON on stdout."""
-    host, port, name, path, connections, seconds = words
-    generator = Generator((host, int(port)), request(name, path, close=False), int(connections))
+    host, port, name, path, body, connections, seconds = words
+    generator = Generator((host, int(port)), request(name, path, body=body, close=False), int(connections))
     generator.run(WARM_UP)
     generator.took = array("d")
     spent, began = time.process_time(), time.perf_counter()

@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import median
 
 import psutil
-from tests.server import Server, running
+from tests.pocketbases import NEWEST
+from tests.server import Server, make_notes, running
 
 from bench.client import get
 from bench.figures import Figure
@@ -16,12 +17,30 @@ from bench.load import WARM_UP, Load, generate
 from bench.plain_edge import plain_edge
 from bench.processes import cpu_seconds, parts
 
-CONNECTIONS = (1, 16, 128)
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of load: GETs, or POSTs where there is a body."""
+
+    words: str
+    path: str
+    body: str
+    connections: int
+
+
 #: Turns of direct, edge, plain, direct, edge, plain ...
 TURNS = 4
 SECONDS = 2.0
 #: A small public file: PocketBase's cheapest answer that it does not log, so the edge's share is as large as it gets.
 PATH = "/bench.txt"
+NOTE = '{"text":"a note of some thirty letters"}'
+#: What is asked, how, and with how many connections.
+LOADS = (
+    Kind("1 connection", PATH, "", 1),
+    Kind("16 connections", PATH, "", 16),
+    Kind("128 connections", PATH, "", 128),
+    Kind("16 connections, creating records", "/api/collections/notes/records", NOTE, 16),
+)
 DIRECT = "PocketBase directly"
 PLAIN = "HAProxy with one route and no rules"
 
@@ -54,6 +73,8 @@ def measure() -> list[Figure]:
         server.put(instance["id"], f"pb_public{PATH}", "x" * 50)
         host = f"warm.localhost:{server.port}"
         assert get(("127.0.0.1", server.port), host, PATH) == 200
+        with server.client("warm") as client:
+            make_notes(client, NEWEST)
         direct = listens_at(server, instance["id"])
         threads = len(list(Path(f"/proc/{parts(server)['edge'][-1]}/task").iterdir()))
         with plain_edge(direct, threads) as (pid, plain):
@@ -62,24 +83,23 @@ def measure() -> list[Figure]:
                 "edge": Way(("127.0.0.1", server.port), parts(server)["edge"]),
                 "plain": Way(plain, [pid]),
             }
-            return [figure for count in CONNECTIONS for figure in _compare(ways, host, count)]
+            return [figure for kind in LOADS for figure in _compare(ways, host, kind)]
 
 
-def _compare(ways: dict[str, Way], host: str, connections: int) -> list[Figure]:
+def _compare(ways: dict[str, Way], host: str, kind: Kind) -> list[Figure]:
     sides = {name: Side() for name in ways}
     for _ in range(TURNS):
         for name, way in ways.items():
             before = cpu_seconds(way.pids)
-            run = generate(way.address, host, PATH, connections, SECONDS)
+            run = generate(way.address, host, kind.path, kind.body, kind.connections, SECONDS)
             # the warm-up's requests are in the processor time, too: count them at the same rate
             asked = run.requests * (1 + WARM_UP / run.seconds)
             sides[name].edge_us.append(1e6 * (cpu_seconds(way.pids) - before) / asked)
             sides[name].runs.append(run)
-    return _figures(sides, connections)
+    return _figures(sides, kind.words)
 
 
-def _figures(sides: dict[str, Side], connections: int) -> list[Figure]:
-    words = f"{connections} connection{'s' if connections > 1 else ''}"
+def _figures(sides: dict[str, Side], words: str) -> list[Figure]:
     edge, direct, plain = sides["edge"], sides["direct"], sides["plain"]
     detail = {name: {"runs": _records(side.runs), "haproxy_us": side.edge_us} for name, side in sides.items()}
 
