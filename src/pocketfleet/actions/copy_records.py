@@ -232,9 +232,11 @@ def range_of(instance_id: str) -> str:
     return Instance.objects.values_list("range", flat=True).get(id=instance_id)
 
 
-def tell_of_failed_backup(instance_id: str, operation_id: str, why: str) -> None:
-    """A backup that nobody waited for came to nothing."""
-    tell(instance_id, "backup_failed", f"The scheduled backup failed: {why}", PROBLEM, operation_id)
+def tell_of_failed_backup(instance_id: str, operation_id: str) -> None:
+    """A backup that nobody waited for came to nothing, for the reason that its journal has."""
+    error = Operation.objects.values_list("error", flat=True).get(id=operation_id)
+    text = f"The scheduled backup failed: {error.get('detail', 'the journal says why')}"
+    tell(instance_id, "backup_failed", text, PROBLEM, operation_id)
 
 
 def forget_copies(instance_id: str) -> None:
