@@ -10,11 +10,15 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from pocketfleet.rehearsal.identities import Identity, Minter
+from pocketfleet.rehearsal.requests import Ask
+from pocketfleet.runtime.errands import Errand
 
 #: Seconds that one answer may take, its body included.
 PATIENCE = 5.0
@@ -28,6 +32,8 @@ _HEADERS = ("content-type", "content-disposition", "location")
 #: What may stand in a request line as it is; all else is percent-encoded.
 _PLAIN = "/?#[]@!$&'()*+,;=:%-._~"
 _LONGEST_SOCKET_PATH = 100
+#: Seconds that a file token is used for; PocketBase's last two or three minutes.
+_FILE_TOKEN_LIFE = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,71 @@ class Answer:
             return json.loads(zlib.decompress(self.body))
         except ValueError:
             return None
+
+
+class Player:
+    """Asks one clone everything, as whoever each request says, with tokens minted from the clone's own data."""
+
+    def __init__(self, client: Client, minter: Minter, errand: Errand) -> None:
+        self._client = client
+        self._minter = minter
+        self._errand = errand
+        self._file_tokens: dict[Identity, tuple[float, str]] = {}
+
+    def ask(self, ask: Ask, identity: Identity | None = None) -> Answer:
+        """The answer to one request, as somebody else if told so."""
+        self._errand.check()
+        who = identity or ask.identity
+        if not ask.file_token:
+            return self._client.ask(ask.method, ask.path, token=self._minter.token(who), body=ask.body)
+        between = "&" if "?" in ask.path else "?"
+        return self._client.ask(ask.method, f"{ask.path}{between}token={self._file_token(who)}")
+
+    def reproduce(self, asks: Iterable[Ask]) -> tuple[list[Ask], list[Answer], list[Ask]]:
+        """The first round, on the old release: what can be asked from now on, its answers, and what cannot.
+
+        A request of the log is asked as each of its candidates until the status is the one in the log. What takes too
+        long is left out with all others of its pattern.
+        """
+        kept: list[tuple[Ask, Answer]] = []
+        lost: list[Ask] = []
+        slow: set[str] = set()
+        for ask in asks:
+            found = None if ask.pattern in slow else self._settled(ask)
+            if found is None:
+                lost.append(ask)
+            elif found[1].trouble == "timeout":
+                slow.add(ask.pattern)
+                lost.append(ask)
+            else:
+                kept.append(found)
+        kept = [(ask, answer) for ask, answer in kept if ask.pattern not in slow]
+        return [ask for ask, _ in kept], [answer for _, answer in kept], lost
+
+    def play(self, asks: Iterable[Ask], progress: Callable[[int], None] = lambda _: None) -> list[Answer]:
+        """A later round: the same requests in the same order."""
+        answers = []
+        for number, ask in enumerate(asks):
+            answers.append(self.ask(ask))
+            progress(number + 1)
+        return answers
+
+    def _settled(self, ask: Ask) -> tuple[Ask, Answer] | None:
+        if not ask.candidates:
+            return ask, self.ask(ask)
+        for identity in ask.candidates:
+            answer = self.ask(ask, identity)
+            if answer.status == ask.logged_status:
+                return replace(ask, identity=identity), answer
+        return None
+
+    def _file_token(self, identity: Identity) -> str:
+        made, token = self._file_tokens.get(identity, (0.0, ""))
+        if time.monotonic() - made > _FILE_TOKEN_LIFE:
+            answer = self._client.ask("POST", "/api/files/token", token=self._minter.token(identity))
+            token = str((answer.content() or {}).get("token", ""))
+            self._file_tokens[identity] = (time.monotonic(), token)
+        return token
 
 
 class Client:
