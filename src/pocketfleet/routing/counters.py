@@ -32,7 +32,7 @@ class Counters:
     """Reads HAProxy's table; an instance without a request for 15 minutes is not in it."""
 
     def __init__(self, config: Config) -> None:
-        self._master = Master(config.master_socket)
+        self._master = Master(config.master_socket, config.runtime_socket)
         #: by worker and instance id: the requests that its table said last
         self._last: dict[tuple[int, str], int] = {}
         #: by instance id: the requests seen so far

@@ -46,8 +46,10 @@ class Workers:
 class Master:
     """One connection per command: HAProxy answers, then closes."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, worker_socket: Path | None = None) -> None:
+        """`worker_socket`: where a worker's Runtime API listens, which tells a reload from a HAProxy that is gone."""
         self._socket = socket
+        self._worker_socket = worker_socket
 
     async def ask(self, text: str, *, timeout: float = _TIMEOUT) -> str:
         """The answer to a line, or to a line and its payload. Raises EdgeAway."""
@@ -67,7 +69,7 @@ class Master:
         """
         line = "; ".join([f"{NEWEST} {command}" for command in commands] + ["show proc"])
         give_up = time.monotonic() + _RELOAD_PATIENCE
-        while _PROOF not in (answer := await self.ask(line)):
+        while _PROOF not in (answer := await self._ask_unless_reloading(line)):
             if time.monotonic() > give_up:
                 raise EdgeAway("HAProxy's master does not name its workers")
             await asyncio.sleep(0.005)
@@ -75,12 +77,36 @@ class Master:
         return said, _workers(listing)
 
     async def tell(self, worker: int, commands: Sequence[str]) -> str:
-        """Have an older worker carry out commands. Raises EdgeAway."""
-        return await self.ask("; ".join(f"@!{worker} {command}" for command in commands))
+        """Have an older worker carry out commands; one that has ended says nothing. Raises EdgeAway."""
+        line = "; ".join(f"@!{worker} {command}" for command in commands)
+        while not (answer := await self._ask_unless_reloading(line)):
+            if worker not in (await self.workers()).older:
+                break
+            await asyncio.sleep(0.005)
+        return answer
 
     async def workers(self) -> Workers:
         """Which workers live. Raises EdgeAway."""
         return (await self.tell_newest([]))[1]
+
+    async def _ask_unless_reloading(self, line: str) -> str:
+        """Nothing while the master loads its configuration: for that time it does not listen, though workers do."""
+        try:
+            return await self.ask(line)
+        except EdgeGone:
+            if not await self._worker_listens():
+                raise
+            return ""
+
+    async def _worker_listens(self) -> bool:
+        if self._worker_socket is None:
+            return False
+        try:
+            _, writer = await asyncio.open_unix_connection(self._worker_socket)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     async def _exchange(self, text: str) -> str:
         reader, writer = await asyncio.open_unix_connection(self._socket)

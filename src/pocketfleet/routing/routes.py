@@ -34,7 +34,7 @@ class Routes:
     """
 
     def __init__(self, config: Config) -> None:
-        self._master = Master(config.master_socket)
+        self._master = Master(config.master_socket, config.runtime_socket)
         self._hosts = _Map(rendering.HOSTS, config, self._master)
         self._upstreams = _Map(rendering.UPSTREAMS, config, self._master)
 
