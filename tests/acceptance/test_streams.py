@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
-import pytest
 
 from tests import hooks
 from tests.pocketbases import NEWEST
@@ -53,11 +53,11 @@ def test_an_event_stream_stays_open_and_keeps_its_instance_awake(server: Server)
 def test_an_event_stream_ends_when_its_instance_is_put_to_sleep(server: Server) -> None:
     server.create("ended")
     with server.client("ended") as listener, listener.stream("GET", "/api/realtime", timeout=30) as stream:
-        _event(stream.iter_lines())
+        lines = stream.iter_lines()
+        _event(lines)
         server.cli("sleep", "ended")
-        with pytest.raises((httpx.HTTPError, StopIteration, httpx.StreamError)):  # noqa: PT012
-            while True:
-                next(stream.iter_raw())
+        with contextlib.suppress(httpx.RemoteProtocolError):  # cut off in the middle of a chunked answer
+            assert [line for line in lines if line.startswith("data:")] == []
     server.reaches("ended", "asleep")
 
 

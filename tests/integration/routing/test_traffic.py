@@ -289,9 +289,12 @@ async def test_event_streams_are_counted_apart(fleet: Fleet) -> None:
     asks = {"accept": "text/event-stream"}
     async with fleet.client("live") as client:
         async with client.stream("GET", "/events", headers=asks) as stream:
-            await anext(stream.aiter_lines())
+            # kept: an iterator that nobody holds is closed, and its connection with it
+            lines = stream.aiter_lines()
+            await anext(lines)
             async with client.stream("GET", "/events") as other:
-                await anext(other.aiter_lines())
+                other_lines = other.aiter_lines()
+                await anext(other_lines)
                 open_now = (await fleet.counters.read())[instance]
         after = await eventually(lambda: _none_open(fleet, instance))
     assert (open_now.connections, open_now.streams) == (2, 1)
