@@ -174,6 +174,12 @@ class BackupNotFound(NotFound):
     code = "backup_not_found"
 
 
+class RehearsalNotFound(NotFound):
+    """There is no such rehearsal."""
+
+    code = "rehearsal_not_found"
+
+
 class UploadNotFound(NotFound):
     """There is no such upload."""
 

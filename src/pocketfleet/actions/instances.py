@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from pocketfleet.actions.operations import check_idle, open_operation
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.actions.upgrades import change_policy
 from pocketfleet.domain import addresses, hostnames, limits, ranges
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.retention import Retention
@@ -103,11 +104,14 @@ def hash_password(password: str) -> str:
 
 
 def change_instance(instance_id: str, changes: Mapping[str, Any], *, acting_user: User | None) -> Instance:
-    """Several changes at once, all or none: `name`, `range`, `power`, and settings.
+    """Several changes at once, all or none: `name`, `range`, `power`, `policy`, `window`, and settings.
 
-    Raises what the single verbs below raise.
+    Raises what the single verbs below, and `change_policy`, raise.
     """
-    settings = {name: value for name, value in changes.items() if name not in ("name", "range", "power")}
+    apart = ("name", "range", "power", "policy", "window")
+    settings = {name: value for name, value in changes.items() if name not in apart}
+    course: dict[str, Any] = {"policy": changes["policy"] or ""} if "policy" in changes else {}
+    course |= {"window": changes["window"] or {}} if "window" in changes else {}
     with transaction.atomic():
         instance = _locked(instance_id)
         if "name" in changes:
@@ -116,6 +120,8 @@ def change_instance(instance_id: str, changes: Mapping[str, Any], *, acting_user
             instance = set_range(instance_id, changes["range"], acting_user=acting_user)
         if settings:
             instance = change_settings(instance_id, settings, acting_user=acting_user)
+        if course:
+            instance = change_policy(instance_id, **course, acting_user=acting_user)
         if "power" in changes:
             instance = set_power(instance_id, changes["power"], acting_user=acting_user)
     return instance
@@ -186,8 +192,8 @@ def set_range(instance_id: str, version_range: str, *, acting_user: User | None)
             return instance
         if instance.has_run or instance.ready:
             raise RangeNeedsUpgrade(
-                f"“{instance.name}” already holds data of {instance.release}. Changing the release of an instance "
-                "that has run comes with `pocketfleet upgrade`, which this version does not have yet.",
+                f"“{instance.name}” already holds data of {instance.release}. To change what it follows, rehearsed "
+                f"first: `pocketfleet upgrade {instance.name} '{version_range}'`.",
                 release=instance.release,
             )
         check_idle(instance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -11,6 +11,7 @@ from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain import ranges
 from pocketfleet.domain.policies import Policy
+from pocketfleet.domain.probes import check_probes
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.windows import Window
 from pocketfleet.errors import InstanceNotFound, SnapshotNotFound, WrongSetting
@@ -127,6 +128,17 @@ def refuse_release(instance_id: str, release: str, fingerprint: str) -> None:
         instance.refused = {**instance.refused, release: fingerprint}
         instance.save(update_fields=["refused"])
         changed("instance", instance_id)
+
+
+def set_probes(instance_id: str, probes: Sequence[Mapping[str, Any]], *, acting_user: User | None) -> None:
+    """These are its probes from now on, see domain/probes.py. Raises WrongUsage."""
+    checked = check_probes(probes)
+    with transaction.atomic():
+        instance = _found(instance_id)
+        Probe.objects.filter(instance=instance).delete()
+        Probe.objects.bulk_create([Probe(instance=instance, **probe) for probe in checked])
+        audited(acting_user, "set_probes", instance.id, paths=[probe["path"] for probe in checked])
+        changed("instance", instance.id)
 
 
 def probes_of(instance_id: str) -> list[dict[str, Any]]:

@@ -13,8 +13,8 @@ from pocketfleet.config import Config
 from pocketfleet.domain import hostnames, ranges
 from pocketfleet.domain.releases import SCHEMA_BOUNDARIES, Version
 from pocketfleet.domain.states import OPEN_OPERATION_STATES, OperationState, Process, instance_state
-from pocketfleet.errors import InstanceNotFound, OperationNotFound
-from pocketfleet.models import Instance, Offer, Operation, Release, Source, Step
+from pocketfleet.errors import InstanceNotFound, OperationNotFound, RehearsalNotFound
+from pocketfleet.models import Instance, Offer, Operation, Rehearsal, Release, Source, Step
 
 Row = dict[str, Any]
 
@@ -129,6 +129,8 @@ def instance_row(row: Any, config: Config) -> Row:
         "power": row.power,
         "dev": row.dev,
         "always_awake": row.always_awake,
+        "policy": row.policy,
+        "window": row.window,
         "idle_timeout": config.idle_timeout if own is None else own,
         "idle_timeout_own": own,
         "superuser_email": row.superuser_email,
@@ -152,6 +154,7 @@ def operation_row(row: Operation) -> Row:
         "release": row.params.get("release"),
         "state": str(row.state),
         "steps": [_step_row(step) for step in row.steps.all()],
+        **_change_of_release(row),
         "error": row.error,
         "result": row.result,
         "actor": row.actor,
@@ -159,6 +162,21 @@ def operation_row(row: Operation) -> Row:
         "started_at": row.started_at,
         "finished_at": row.finished_at,
     }
+
+
+def rehearsals(instance_id: str, limit: int = 100) -> list[Row]:
+    """The instance's rehearsals in short, the newest first."""
+    found = Rehearsal.objects.filter(instance_id=instance_id).select_related("instance").defer("report")
+    return [_rehearsal_row(row) for row in found[:limit]]
+
+
+def rehearsal(rehearsal_id: str) -> Row:
+    """The rehearsal with this id, and its report. Raises RehearsalNotFound."""
+    found = Rehearsal.objects.select_related("instance") if _plain(rehearsal_id) else Rehearsal.objects.none()
+    row = found.filter(id=rehearsal_id, instance__deleted_at=None).first()
+    if row is None:
+        raise RehearsalNotFound(f"There is no rehearsal “{rehearsal_id[:70]}”.")
+    return {**_rehearsal_row(row), "report": row.report}
 
 
 def _plain(text: str) -> bool:
@@ -177,6 +195,33 @@ def _instances() -> QuerySet[Any]:
 def _operations() -> QuerySet[Operation]:
     steps = Prefetch("steps", Step.objects.order_by("position"))
     return Operation.objects.select_related("instance").prefetch_related(steps)
+
+
+def _change_of_release(row: Operation) -> Row:
+    """What people ask first of an upgrade or a rollback; nothing of all else."""
+    changes = row.kind in ("upgrade", "rollback")
+    result, params = (row.result, row.params) if changes else ({}, {})
+    return {
+        "from": result.get("from", params.get("from")),
+        "to": result.get("to", params.get("release")),
+        "verdict": result.get("verdict"),
+        "reasons": result.get("reasons", []),
+        "held_ms": result.get("held_ms"),
+    }
+
+
+def _rehearsal_row(row: Rehearsal) -> Row:
+    return {
+        "id": row.id,
+        "instance": row.instance.name,
+        "instance_id": row.instance_id,
+        "operation": row.operation_id,
+        "from": row.from_release,
+        "to": row.to_release,
+        "verdict": row.verdict,
+        "reasons": row.reasons,
+        "created_at": row.created_at,
+    }
 
 
 def _step_row(row: Step) -> Row:

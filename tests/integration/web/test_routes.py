@@ -8,6 +8,8 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from pocketfleet.domain.states import OperationState
+from pocketfleet.models import Operation, Rehearsal, Snapshot
 from pocketfleet.web.urls import urlpatterns
 from tests.integration.web.served import Served, make_instance
 
@@ -24,6 +26,12 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("PATCH", "/instances/{ref}", {"power": "on"}),
     ("DELETE", "/instances/{ref}", None),
     ("POST", "/instances/{ref}/sleep", {}),
+    ("POST", "/instances/{ref}/upgrade", {"rehearse_only": True}),
+    ("POST", "/instances/{ref}/rollback", {}),
+    ("GET", "/instances/{ref}/rehearsals", None),
+    ("GET", "/rehearsals/{rehearsal_id}", None),
+    ("GET", "/instances/{ref}/probes", None),
+    ("PUT", "/instances/{ref}/probes", {"items": [{"path": "/api/health"}]}),
     ("GET", "/instances/{ref}/secrets", None),
     ("PATCH", "/instances/{ref}/secrets", {"KEY": "value"}),
     ("GET", "/instances/{ref}/logs", None),
@@ -41,12 +49,23 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("DELETE", "/tokens/{token_id}", None),
     ("GET", "/events", None),
 ]
+REHEARSAL = "rehearsed123456"
 UNSAFE = [route for route in ROUTES if route[0] != "GET"]
 
 
 def filled(path: str, operation_id: str = "nothing", token_id: str = "1") -> str:
     """The address of a route."""
-    return PREFIX + path.format(ref="shop", operation_id=operation_id, version="0.40.6", token_id=token_id)
+    ids = {"operation_id": operation_id, "token_id": token_id, "rehearsal_id": REHEARSAL}
+    return PREFIX + path.format(ref="shop", version="0.40.6", **ids)
+
+
+def make_shop() -> None:
+    """An instance that was upgraded once, and that nobody works on."""
+    shop = make_instance("shop")
+    Snapshot.objects.create(instance=shop, purpose="checkpoint", release="0.36.9")
+    Rehearsal.objects.create(
+        id=REHEARSAL, instance=shop, operation_id="x", from_release="0.36.9", to_release="0.40.6", verdict="safe"
+    )
 
 
 def ask(client: httpx.Client, method: str, path: str, body: Any, **headers: str | bytes) -> httpx.Response:
@@ -100,11 +119,12 @@ def test_a_token_opens_every_route(served: Served) -> None:
     made = served.operator.post(f"{PREFIX}/tokens", json={"name": "laptop", "expires_in_days": 1}).json()
     assert made["token"].startswith("pf_")
     client = served.client(authorization=f"Bearer {made['token']}")
-    make_instance("shop")
+    make_shop()
     operation_id = served.operator.get(f"{PREFIX}/operations").json()["items"][0]["id"]
     for method, path, body in ROUTES:
         if method == "DELETE":
             continue
+        Operation.objects.update(state=OperationState.SUCCEEDED)
         answer = ask(client, method, filled(path, operation_id), body)
         assert answer.is_success, (method, path, answer.status_code)
     assert ask(client, "DELETE", filled("/instances/{ref}"), None).status_code == 409

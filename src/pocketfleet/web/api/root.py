@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Router
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from pocketfleet import __version__
 from pocketfleet.errors import PocketfleetError, WrongRequest, WrongUsage
 from pocketfleet.web import problems
-from pocketfleet.web.api import events, instances, logs, operations, releases, secrets, server, tokens
+from pocketfleet.web.api import events, instances, logs, operations, releases, secrets, server, tokens, upgrades
 from pocketfleet.web.api.authentication import SignedIn
 from pocketfleet.web.api.schemas import ProblemOut
 
@@ -68,12 +68,20 @@ def make_api() -> NinjaAPI:
         parser=JSONParser(),
         urls_namespace="api",
     )
-    for module in (server, instances, secrets, logs, operations, releases, tokens, events):
-        api.add_router("", module.router)
+    for module in (server, instances, upgrades, secrets, logs, operations, releases, tokens, events):
+        api.add_router("", _by_alias(module.router))
     api.add_exception_handler(ValidationError, _validation)
     api.add_exception_handler(HttpError, _http_error)
     api.add_exception_handler(Exception, _any_other)
     return api
+
+
+def _by_alias(router: Router) -> Router:
+    """Answers carry the names of the schemas' aliases: `from` cannot be a name in Python."""
+    for view in router.path_operations.values():
+        for operation in view.operations:
+            operation.by_alias = True
+    return router
 
 
 def _validation(request: HttpRequest, error: Any) -> HttpResponse:

@@ -68,6 +68,8 @@ class InstanceOut(Schema):
     power: Literal["on", "off"]
     dev: bool
     always_awake: bool
+    policy: Literal["auto", "schema-safe", "ask", "off"] = Field(description="How it follows its range by itself.")
+    window: dict[str, Any] = Field(description="When it may: `days` (0 is Monday), `from`, `to`, `zone`; {} for ever.")
     idle_timeout: int = Field(description="Seconds that count: its own, or the server's.")
     idle_timeout_own: int | None
     superuser_email: str
@@ -108,6 +110,11 @@ class OperationOut(Schema):
     release: str | None = Field(description="The release that it is about, where it is about one.")
     state: Literal["pending", "running", "asking", "succeeded", "failed", "rolled_back", "cancelled"]
     steps: list[StepOut]
+    from_: str | None = Field(None, alias="from", description="The release before, where it changes one.")
+    to: str | None = Field(None, description="The release after.")
+    verdict: Literal["safe", "changed", "broken"] | None = Field(None, description="What its rehearsal says.")
+    reasons: list[str] = Field([], description="Why not safe, in order of weight.")
+    held_ms: int | None = Field(None, description="How long requests waited for a change of release.")
     error: dict[str, Any] = Field(description="A problem, where it failed; empty otherwise.")
     result: dict[str, Any]
     actor: str
@@ -162,6 +169,73 @@ class InstanceChangesIn(In):
     idle_timeout: int | None = None
     dev: bool | None = None
     always_awake: bool | None = None
+    policy: str | None = Field(None, max_length=20)
+    window: dict[str, Any] | None = None
+
+
+class UpgradeIn(In):
+    """An upgrade: rehearsed first; what is left out is as it was."""
+
+    range: str | None = Field(None, max_length=500, description="What it follows from then on.")
+    rehearse_only: bool = Field(False, description="Stop after the rehearsal.")
+    accept_changes: bool = Field(False, description="Go on where the verdict is `changed`.")
+
+
+class RollbackIn(In):
+    """Going back."""
+
+    snapshot: str | None = Field(None, max_length=100, description="Else the checkpoint of the last change of release.")
+    accept_loss: bool = Field(False, description="Go on where records or files would be lost.")
+
+
+class RehearsalBriefOut(Schema):
+    """What a rehearsal says, in short."""
+
+    id: str
+    instance: str | None
+    instance_id: str
+    operation: str
+    from_: str = Field(alias="from")
+    to: str
+    verdict: Literal["safe", "changed", "broken"]
+    reasons: list[str] = Field(description="In order of weight.")
+    created_at: datetime
+
+
+class RehearsalOut(RehearsalBriefOut):
+    """A rehearsal with its whole report, whose form has a version of its own."""
+
+    report: dict[str, Any]
+
+
+class RehearsalsOut(Schema):
+    """Rehearsals, the newest first."""
+
+    items: list[RehearsalBriefOut]
+
+
+class ProbeIn(In):
+    """A request that every rehearsal makes, of the old release and the new one."""
+
+    method: str = Field("GET", max_length=20)
+    path: str = Field(max_length=5000)
+    identity: str = Field("anonymous", max_length=20)
+    body: Any = None
+    expect_status: int | None = None
+    expect_json: Any = Field(None, description="What the answer must hold; objects may have more keys.")
+    safe: bool = Field(False, description="It changes nothing, so it is made of live data too, after a switch.")
+
+
+class ProbesIn(In):
+    """All of an instance's probes."""
+
+    items: list[ProbeIn] = Field(max_length=1000)
+
+
+class ProbesOut(Schema):
+    """An instance's probes."""
+
+    items: list[dict[str, Any]]
 
 
 class NameOut(Schema):
