@@ -36,6 +36,10 @@ _LONGEST_SOCKET_PATH = 100
 _FILE_TOKEN_LIFE = 45.0
 
 
+#: Told how many requests are done.
+Progress = Callable[[int], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Status 0: there was none, and `trouble` says why (`timeout`, `closed`). `body` is what `content` unpacks."""
@@ -91,17 +95,21 @@ class Player:
         between = "&" if "?" in ask.path else "?"
         return self._client.ask(ask.method, f"{ask.path}{between}token={self._file_token(who)}")
 
-    def reproduce(self, asks: Iterable[Ask]) -> tuple[list[Ask], list[Answer], list[Ask]]:
+    def reproduce(
+        self, asks: Iterable[Ask], progress: Progress, seconds: float
+    ) -> tuple[list[Ask], list[Answer], list[Ask]]:
         """The first round, on the old release: what can be asked from now on, its answers, and what cannot.
 
         A request of the log is asked as each of its candidates until the status is the one in the log. What takes too
-        long is left out with all others of its pattern.
+        long is left out with all others of its pattern, and so is what comes after so many seconds.
         """
         kept: list[tuple[Ask, Answer]] = []
         lost: list[Ask] = []
         slow: set[str] = set()
-        for ask in asks:
-            found = None if ask.pattern in slow else self._settled(ask)
+        end = time.monotonic() + seconds
+        for number, ask in enumerate(asks):
+            progress(number)
+            found = None if ask.pattern in slow or time.monotonic() > end else self._settled(ask)
             if found is None:
                 lost.append(ask)
             elif found[1].trouble == "timeout":
@@ -109,13 +117,17 @@ class Player:
                 lost.append(ask)
             else:
                 kept.append(found)
+        lost += [ask for ask, _ in kept if ask.pattern in slow]
         kept = [(ask, answer) for ask, answer in kept if ask.pattern not in slow]
         return [ask for ask, _ in kept], [answer for _, answer in kept], lost
 
-    def play(self, asks: Iterable[Ask], progress: Callable[[int], None] = lambda _: None) -> list[Answer]:
-        """A later round: the same requests in the same order."""
-        answers = []
+    def play(self, asks: Iterable[Ask], progress: Progress, seconds: float | None = None) -> list[Answer]:
+        """Requests in their order; as many as go into so many seconds."""
+        answers: list[Answer] = []
+        end = time.monotonic() + seconds if seconds is not None else None
         for number, ask in enumerate(asks):
+            if end is not None and time.monotonic() > end:
+                break
             answers.append(self.ask(ask))
             progress(number + 1)
         return answers

@@ -1,0 +1,206 @@
+"""Puts together what a rehearsal saw: every comparison, section by section, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pocketfleet.domain.releases import Version
+from pocketfleet.rehearsal.answers import Releases, cells, compare_answers, compare_probes, slower
+from pocketfleet.rehearsal.attempts import compare_attempts, not_reached
+from pocketfleet.rehearsal.boot import Boot
+from pocketfleet.rehearsal.digests import compare_master, compare_records, record_counts
+from pocketfleet.rehearsal.identities import SUPERUSER
+from pocketfleet.rehearsal.inspected import Inspected
+from pocketfleet.rehearsal.lint import lint, lint_findings
+from pocketfleet.rehearsal.report import Finding, Report, Section, SectionReport, Severity, Source, by_weight
+from pocketfleet.rehearsal.requests import Asked
+from pocketfleet.rehearsal.rounds import Round, Script
+from pocketfleet.rehearsal.rules import Cells, compare_cells, compare_rules
+from pocketfleet.rehearsal.schema import compare_indexes, compare_schema
+from pocketfleet.rehearsal.settings import TokenTrial, compare_settings, compare_tokens
+from pocketfleet.rehearsal.verdict import Boots, Started, judge
+from pocketfleet.rehearsal.writes import with_writes
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that a rehearsal saw. `again` is None where old or new did not start."""
+
+    snapshot: Path
+    old: Round
+    new: Round
+    again: Round | None
+    asked: Asked
+    script: Script
+    sandboxed: bool
+    why_not_sandboxed: str
+    disk: dict[str, int]
+
+    @property
+    def releases(self) -> Releases:
+        """Old and new."""
+        return Releases(Version.parse(self.old.release), Version.parse(self.new.release))
+
+
+def judge_all(seen: Seen) -> Report:
+    """The report, but for the time it took. Blocks: it reads hooks and migrations from the snapshot."""
+    sections = {Section.BOOT: SectionReport(_boot_facts(seen)), Section.LINT: _lint(seen)}
+    if seen.old.inspected is not None and seen.new.inspected is not None:
+        sections |= _of_data(seen.old.inspected, seen.new.inspected, seen.again)
+    if seen.again is not None:
+        sections = _merged(sections, _of_answers(seen, seen.again))
+    sections = _merged(sections, {Section.HOOKS: SectionReport({}, tuple(_of_hooks(seen)))})
+    findings = [finding for section in sections.values() for finding in section.findings]
+    judged = judge(
+        findings,
+        _boots(seen),
+        sandboxed=seen.sandboxed,
+        why_not_sandboxed=seen.why_not_sandboxed,
+    )
+    return Report(
+        from_release=seen.old.release,
+        to_release=seen.new.release,
+        verdict=judged.verdict,
+        reasons=judged.reasons,
+        sections=sections,
+        not_covered=tuple(_not_covered(seen)),
+        sandboxed=seen.sandboxed,
+    )
+
+
+def _of_data(old: Inspected, new: Inspected, again: Round | None) -> dict[Section, SectionReport]:
+    """What the files say."""
+    renamed = {"_admins": "_superusers"}
+    schema = [
+        *compare_schema(old.collections, new.collections),
+        *compare_indexes(old.master, new.master, renamed),
+        *compare_master(old.master, new.master),
+    ]
+    records = compare_records(old, new, again.inspected if again else None)
+    return {
+        Section.RECORDS: SectionReport({"counts": record_counts(old, new)}, tuple(records)),
+        Section.SCHEMA: SectionReport({}, tuple(schema)),
+        Section.RULES: SectionReport({}, tuple(compare_rules(old.collections, new.collections))),
+        Section.SETTINGS: SectionReport({}, tuple(compare_settings(old, new))),
+    }
+
+
+def _of_answers(seen: Seen, again: Round) -> dict[Section, SectionReport]:
+    """What running it says."""
+    asks, old, new = [*seen.script.reading, *seen.script.writing], seen.old, seen.new
+    rounds = [[*one.answers, *one.written] for one in (old, new, again)]
+    found = compare_answers(asks, rounds[0], rounds[1], rounds[2], seen.releases)
+    found += compare_probes(asks, rounds[0], rounds[1])
+    files = [replace(one, section=Section.FILES) for one in found if one.where.startswith("GET /api/files/")]
+    attempts, tried = compare_attempts(old.attempts, new.attempts, again.attempts)
+    facts = {
+        "requests": len(asks),
+        "logged": seen.asked.logged,
+        "replayed": sum(ask.source is Source.LOG for ask in asks),
+        "slower": slower(asks, rounds[0], rounds[1]),
+    }
+    return {
+        Section.ANSWERS: SectionReport(
+            facts, tuple(one for one in found if not one.where.startswith("GET /api/files"))
+        ),
+        Section.FILES: SectionReport({"requests": sum("/api/files/" in ask.path for ask in asks)}, tuple(files)),
+        Section.RULES: SectionReport({}, tuple(_cell_findings(seen, again))),
+        Section.TOKENS: SectionReport({}, tuple(compare_tokens(_trials(seen)))),
+        Section.ATTEMPTS: SectionReport({"attempts": attempts}, tuple(tried)),
+    }
+
+
+def _cell_findings(seen: Seen, again: Round) -> list[Finding]:
+    """Who sees and may do what; what differs between the two old runs, too, varies by itself."""
+    old, new, third = (_cells(seen.script, one) for one in (seen.old, seen.new, again))
+    varying = {(finding.where, finding.text.partition(":")[0]) for finding in compare_cells(old, third)}
+    return [one for one in compare_cells(old, new) if (one.where, one.text.partition(":")[0]) not in varying]
+
+
+def _cells(script: Script, played: Round) -> Cells:
+    return with_writes(cells(script.reading, played.answers), script.writing, played.written)
+
+
+def _trials(seen: Seen) -> list[TokenTrial]:
+    statuses = seen.new.token_statuses
+    return [
+        TokenTrial("superusers" if one == SUPERUSER else one.name, status, statuses[one])
+        for one, status in seen.old.token_statuses.items()
+        if one in statuses
+    ]
+
+
+def _of_hooks(seen: Seen) -> list[Finding]:
+    """Hooks that the old release loads and the new one does not."""
+    if seen.new.strict is None:
+        return []
+    fails_before = seen.old.strict is not None
+    text = f"A hook does not load: {seen.new.strict.reason}"
+    severity = Severity.KNOWN if fails_before else Severity.BREAKS
+    return [Finding(severity, Section.HOOKS, text, seen.new.strict.where)]
+
+
+def _lint(seen: Seen) -> SectionReport:
+    applied = seen.old.inspected.migrations if seen.old.inspected else ()
+    folders = seen.snapshot / "pb_hooks", seen.snapshot / "pb_migrations"
+    found = lint(*folders, seen.releases.old, seen.releases.new, applied=applied)
+    return SectionReport({"places": len(found)}, tuple(lint_findings(found)))
+
+
+def _boot_facts(seen: Seen) -> dict[str, Any]:
+    def told(one: Round | None) -> list[dict[str, Any]]:
+        return [start.as_json() for start in [*([one.strict] if one.strict else []), *one.starts]] if one else []
+
+    return {
+        "old": told(seen.old),
+        "new": told(seen.new),
+        "migrations": [name for start in seen.new.starts for name in start.migrations],
+        "disk": seen.disk,
+    }
+
+
+def _boots(seen: Seen) -> Boots:
+    starts = [_started(start) for start in seen.new.starts]
+    return Boots(_started(seen.old.starts[-1]), starts[0], starts[1] if len(starts) > 1 else None)
+
+
+def _started(start: Boot) -> Started:
+    return Started(start.release, start.answered, start.reason, start.where)
+
+
+def _not_covered(seen: Seen) -> list[str]:
+    found = list(seen.asked.not_covered)
+    lost = [ask for ask in seen.old.lost if ask.source is Source.LOG]
+    if lost:
+        found.append(
+            f"{len(lost)} requests of the log could not be repeated as they were: {_some({ask.pattern for ask in lost})}."
+        )
+    others = [ask for ask in seen.old.lost if ask.source is not Source.LOG]
+    if others:
+        found.append(f"{len(others)} requests took too long: {_some({ask.pattern for ask in others})}.")
+    if seen.old.answered and not any(ask.source is Source.LOG for ask in seen.script.reading):
+        found.append("The request log holds nothing that could be repeated: only requests of our own were made.")
+    if seen.old.answered and not seen.old.tokens.get(SUPERUSER):
+        found.append("There is no superuser to ask as.")
+    if seen.again is not None:
+        found += not_reached(seen.old.attempts, seen.new.attempts)
+    found.append("What clients send in bodies is not logged: writes were tried with bodies of our own.")
+    return found
+
+
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
+
+
+def _merged(one: dict[Section, SectionReport], other: dict[Section, SectionReport]) -> dict[Section, SectionReport]:
+    merged = dict(one)
+    for name, section in other.items():
+        known = merged.get(name, SectionReport())
+        merged[name] = SectionReport(
+            {**known.facts, **section.facts}, tuple(by_weight([*known.findings, *section.findings]))
+        )
+    return {name: merged[name] for name in Section if name in merged}
