@@ -42,7 +42,8 @@ class Entry:
 
     def __str__(self) -> str:
         when = time.strftime("%H:%M:%S", time.gmtime(self.at)) + f"{self.at % 1:.3f}"[1:]
-        return f"{when} client {self.client}: {self.method} {self.host}{self.path} -> {self.status} {self.trouble}"
+        asked = f"{self.method} {self.host}{self.path}"
+        return f"{when} client {self.client}: {asked} -> {self.status} in {self.took:.3f} s {self.trouble}".rstrip()
 
 
 class Client(threading.Thread):
