@@ -1,0 +1,1 @@
+"""Snapshots, backups, restores, clones and imports as operations, with real PocketBases."""
