@@ -239,6 +239,12 @@ class ReleaseBroken(Conflict):
     code = "release_broken"
 
 
+class RehearsalFailed(PocketfleetError):
+    """The rehearsal could not be carried out."""
+
+    code = "rehearsal_failed"
+
+
 class ChangedMeanwhile(Conflict):
     """What was rehearsed is no longer what is there."""
 

@@ -31,7 +31,7 @@ _SLOWER, _SLOWER_MS, _MOST_SLOWER = 3.0, 50.0, 20
 _ID = re.compile(r"^[a-z0-9]{15}$")
 _SOURCES = [Source.SYNTHETIC, Source.LOG, Source.PROBE]
 #: Requests about one collection, whose statuses and totals are compared cell by cell (rules.compare_cells).
-_BY_CELL = ("list", "sample", "view")
+_BY_CELL = ("list", "sample", "view", "write")
 #: What of `/api/...` is PocketBase's own, so that its texts are too.
 _OWN = re.compile(r"^/api/(collections|files|health|admins|rehearsal-asks-for-nothing)\b")
 
@@ -78,13 +78,13 @@ def compare_answers(
     asks: Sequence[Ask], old: Sequence[Answer], new: Sequence[Answer], again: Sequence[Answer], releases: Releases
 ) -> list[Finding]:
     """One finding for each route pattern and kind of difference; those that every upgrade brings are known ones."""
-    noise = _noise(asks, old, again, releases)
+    noise = _noise(asks, old, again)
     groups: dict[tuple[str, str, Severity], _Group] = defaultdict(_Group)
     known: dict[str, list[Ask]] = defaultdict(list)
     for ask, first, second, third in zip(asks, old, new, again, strict=True):
         # what the old release answers as well at another time is no news
-        other = {(one.kind, one.path) for one in differences(ask, third, second, releases)}
-        for found in differences(ask, first, second, releases):
+        other = {(one.kind, one.path) for one in differences(ask, third, second)}
+        for found in differences(ask, first, second):
             if found.mask in noise[ask.pattern] or (found.kind, found.path) not in other or _is_for_cells(ask, found):
                 continue
             if reason := known_difference(ask, found, releases):
@@ -176,7 +176,7 @@ def cells(asks: Sequence[Ask], answers: Sequence[Answer]) -> dict[tuple[str, str
     }
 
 
-def differences(ask: Ask, old: Answer, new: Answer, releases: Releases) -> list[Difference]:
+def differences(ask: Ask, old: Answer, new: Answer) -> list[Difference]:
     """All that differs between two answers to one request."""
     if old.status != new.status or old.trouble != new.trouble:
         return [_of_status(ask, old, new)]
@@ -225,14 +225,12 @@ def _known_crossing(ask: Ask, found: Difference, route: str) -> str:
     return ""
 
 
-def _noise(
-    asks: Sequence[Ask], old: Sequence[Answer], again: Sequence[Answer], releases: Releases
-) -> dict[str, set[tuple[str, str]]]:
+def _noise(asks: Sequence[Ask], old: Sequence[Answer], again: Sequence[Answer]) -> dict[str, set[tuple[str, str]]]:
     noise: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for ask, first, second in zip(asks, old, again, strict=True):
-        noise[ask.pattern] |= {found.mask for found in differences(ask, first, second, releases)}
+        noise[ask.pattern] |= {found.mask for found in differences(ask, first, second)}
         # either way round: what is lost one time is added the other
-        noise[ask.pattern] |= {found.mask for found in differences(ask, second, first, releases)}
+        noise[ask.pattern] |= {found.mask for found in differences(ask, second, first)}
     return noise
 
 
@@ -244,12 +242,11 @@ def _of_status(ask: Ask, old: Answer, new: Answer) -> Difference:
     before, after = old.trouble or old.status, new.trouble or new.status
     if new.is_ok and old.status in (401, 403, 404):
         severity = Severity.ADDED if ask.identity == SUPERUSER else Severity.EXPOSES
-    elif (old.is_ok and not new.is_ok and not 300 <= new.status < 400) or new.status in (0, *range(500, 600)):
-        severity = Severity.BREAKS
-    elif ask.about == "route" and new.status == 404:
-        severity = Severity.BREAKS
     else:
-        severity = Severity.VALUE
+        # a route of a hook that is gone now is, whatever it answered to what we made up
+        is_gone = ask.about == "route" and new.status == 404
+        fails = (old.is_ok and not 200 <= new.status < 400) or not 0 < new.status < 500
+        severity = Severity.BREAKS if fails or is_gone else Severity.VALUE
     return Difference("status", "", severity, before, after)
 
 

@@ -23,6 +23,9 @@ _PAUSE = 0.01
 #: Characters of output that go into a report.
 _OUTPUT = 4000
 
+#: The end of a start that failed over a hook, and not over a migration or the data.
+_HOOKS = re.compile(r"(?i)failed to execute .*\.js|pb_hooks|\.pb\.js")
+
 #: What PocketBase names when it does not start, most telling first; the first group is the name.
 _OBSTACLES = (
     r"([\w./-]+\.(?:pb\.)?js)\b",
@@ -51,6 +54,11 @@ class Boot:
     where: str = ""
     exit_code: int | None = None
 
+    @property
+    def fails_over_hooks(self) -> bool:
+        """Whether it ended because of a hook that does not load."""
+        return not self.answered and bool(_HOOKS.search(self.output)) and "migration" not in self.output.lower()
+
     def as_json(self) -> dict[str, Any]:
         """The form that goes into a report."""
         return {
@@ -64,11 +72,14 @@ class Boot:
         }
 
 
-async def boot(clone: Clone, patience: float = PATIENCE) -> tuple[Boot, Confined | None]:
-    """Start the release on its clone. Who gets a Confined ends it; there is none where it did not answer."""
+async def boot(clone: Clone, patience: float = PATIENCE, *, forgiving: bool = False) -> tuple[Boot, Confined | None]:
+    """Start the release on its clone. Who gets a Confined ends it; there is none where it did not answer.
+
+    A hook that does not load ends PocketBase, unless `forgiving`: then it goes on without its hooks, as it does live.
+    """
     before = await _applied(clone.folder)
     begun = time.monotonic()
-    confined = await Confined.start(clone.room, serve_arguments(clone), clone.surroundings.secrets)
+    confined = await Confined.start(clone.room, serve_arguments(clone, watch=forgiving), clone.surroundings.secrets)
     try:
         answered = await _answers(confined, patience)
         took = round((time.monotonic() - begun) * 1000)
@@ -85,8 +96,8 @@ async def boot(clone: Clone, patience: float = PATIENCE) -> tuple[Boot, Confined
     return Boot(clone.release.version, False, took, output, fresh, reason, obstacle(output), code), None
 
 
-def serve_arguments(clone: Clone) -> list[str]:
-    """`serve` with every directory named, and no watching of hooks: a hook that does not load then ends it."""
+def serve_arguments(clone: Clone, *, watch: bool) -> list[str]:
+    """`serve` with every directory named. Without watching its hooks PocketBase ends where one does not load."""
     room: Room = clone.room
     folders = {"dir": "pb_data", "publicDir": "pb_public", "hooksDir": "pb_hooks", "migrationsDir": "pb_migrations"}
     flags = [f"--{flag}={room.root}/{name}" for flag, name in folders.items()]
@@ -94,7 +105,7 @@ def serve_arguments(clone: Clone) -> list[str]:
         flags.append("--dev")
     if clone.surroundings.encryption_env:
         flags.append(f"--encryptionEnv={clone.surroundings.encryption_env}")
-    return ["serve", f"--http={room.address}:{room.port}", *flags, "--hooksWatch=false"]
+    return ["serve", f"--http={room.address}:{room.port}", *flags, f"--hooksWatch={str(watch).lower()}"]
 
 
 def obstacle(output: str) -> str:

@@ -49,11 +49,12 @@ class Relation:
 
 
 class Minter:
-    """Tokens for one clone, minted from its own data. Blocks; its clone does not run, or is only read by us."""
+    """Tokens for one PocketBase, minted from its own data. Blocks."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any] | None, *, live: bool = False) -> None:
-        """`live`: PocketBase runs on the folder, so its collections are read from what it writes."""
+        """`live`: PocketBase runs on the folder."""
         self._folder = folder
+        self._live = live
         self._settings = dict(settings or {})
         self._collections = {item["name"]: item for item in inspect.collections(folder, live=live)}
         self._is_old = any("schema" in item for item in self._collections.values())
@@ -89,7 +90,7 @@ class Minter:
         """The id and token key of a record, by default the first. Raises LookupError where there is none."""
         which = "WHERE id = ?" if record_id else "ORDER BY id LIMIT 1"
         query = f"SELECT id, tokenKey FROM {named(table)} {which}"  # noqa: S608 - a name, quoted
-        with opened(self._folder, live=True) as connection:
+        with opened(self._folder, live=self._live) as connection:
             row = connection.execute(query, [record_id] if record_id else []).fetchone()
         if row is None:
             raise LookupError(record_id or table)

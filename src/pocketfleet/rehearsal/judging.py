@@ -175,9 +175,8 @@ def _not_covered(seen: Seen) -> list[str]:
     found = list(seen.asked.not_covered)
     lost = [ask for ask in seen.old.lost if ask.source is Source.LOG]
     if lost:
-        found.append(
-            f"{len(lost)} requests of the log could not be repeated as they were: {_some({ask.pattern for ask in lost})}."
-        )
+        routes = _some({ask.pattern for ask in lost})
+        found.append(f"{len(lost)} requests of the log could not be repeated as they were: {routes}.")
     others = [ask for ask in seen.old.lost if ask.source is not Source.LOG]
     if others:
         found.append(f"{len(others)} requests took too long: {_some({ask.pattern for ask in others})}.")

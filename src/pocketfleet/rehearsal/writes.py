@@ -12,7 +12,7 @@ from typing import Any
 
 from pocketfleet.rehearsal.identities import SUPERUSER, Identity, fields_of, ids_in, relations
 from pocketfleet.rehearsal.replay import Answer
-from pocketfleet.rehearsal.requests import Ask, ProbeSpec, Route
+from pocketfleet.rehearsal.requests import Ask, Route
 from pocketfleet.rehearsal.rules import Cell
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.tables import columns, named, opened
@@ -43,7 +43,7 @@ def plan_writes(data: Path, identities: Sequence[Identity], routes: Iterable[Rou
     return [*_of_routes(routes), *planned][:MOST_WRITES]
 
 
-def plan_probes(probes: Iterable[ProbeSpec], asks: Iterable[Ask]) -> tuple[list[Ask], list[Ask]]:
+def plan_probes(asks: Iterable[Ask]) -> tuple[list[Ask], list[Ask]]:
     """The requests split in two: those that read, and the owner's probes that may write."""
     reading: list[Ask] = []
     writing: list[Ask] = []
