@@ -145,3 +145,8 @@ def releases_in_use() -> set[str]:
 def release_count() -> int:
     """How many releases the catalogue holds."""
     return Release.objects.count()
+
+
+def known_releases() -> list[str]:
+    """The versions of the whole catalogue, in no order."""
+    return list(Release.objects.values_list("id", flat=True))
