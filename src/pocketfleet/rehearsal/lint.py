@@ -43,9 +43,9 @@ def lint(
     if not changes.crosses_rewrite(old, new):
         return []
     found = []
-    for name, source in _sources(hooks):
+    for name, source in sources(hooks):
         found += [LintFinding(f"{hooks.name}/{name}", *rest) for rest in check_code(source)]
-    for name, source in _sources(migrations):
+    for name, source in sources(migrations):
         if name not in applied:
             found += [LintFinding(f"{migrations.name}/{name}", *rest) for rest in check_code(source)]
     return found
@@ -69,7 +69,7 @@ def check_code(source: str) -> list[tuple[int, str, str]]:
     return sorted(set(_Linter(Code(source)).check()))
 
 
-def _sources(folder: Path) -> Iterator[tuple[str, str]]:
+def sources(folder: Path) -> Iterator[tuple[str, str]]:
     """Relative names and texts of the code in a folder of ours that a tenant filled."""
     count = 0
     for here, folders, files in os.walk(folder):
