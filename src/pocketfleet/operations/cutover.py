@@ -1,4 +1,4 @@
-"""The moment in which an instance changes: its requests wait, it stops, is checked, and opens again; and the way back."""
+"""The moment in which an instance changes: requests wait, it stops, is checked, opens again; and the way back."""
 
 from __future__ import annotations
 

@@ -1,0 +1,119 @@
+"""Going back: an earlier snapshot with its release takes the place of what is there, after saying what is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from pocketfleet.actions import events
+from pocketfleet.domain.states import OperationState
+from pocketfleet.operations import cutover
+from pocketfleet.operations.fetch import ensure_release
+from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
+from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
+from pocketfleet.operations.tools import Tools
+from pocketfleet.operations.verify import verify
+from pocketfleet.runtime.changes import Changes, changes_between
+
+
+async def _resolve(work: Work) -> dict[str, Any]:
+    """1 the snapshot is sound, and its release is here."""
+    tools: Tools = work.tools
+    await tools.fleet.renew([work.instance_id])
+    manifest = await tools.snapshots.verify(work.instance_id, str(work.params["snapshot"]))
+    now = tools.fleet.facts(work.instance_id).release
+    await ensure_release(tools, manifest.release, work.progress)
+    await ensure_release(tools, now, work.progress)
+    result = {"from": now, "to": manifest.release, "snapshot": manifest.snapshot_id}
+    return {"from": now, "to": manifest.release, "counts": manifest.counts, RESULT: result}
+
+
+async def _losses(work: Work) -> dict[str, Any]:
+    """2 what was created, changed and deleted since; without consent to losing it, it ends here by asking."""
+    tools: Tools = work.tools
+    present = await take_snapshot(work, "rehearsal", thorough=False)
+    old = tools.snapshots.path(work.instance_id, str(work.params["snapshot"]))
+    new = tools.snapshots.path(work.instance_id, present.snapshot_id)
+    changes = await asyncio.to_thread(changes_between, old, new)
+    result = {**work.outputs["resolve"][RESULT], "lost": losses(changes)}
+    output = {"present": present.snapshot_id, RESULT: result}
+    if changes.nothing or work.params.get("accept_loss"):
+        return output
+    text = "Going back would lose what was written since. Look at the list, then go back or leave it."
+    await tools.database.call(
+        events.tell, work.instance_id, "asking", text, events.WARNING, work.operation_id, **result
+    )
+    return ends(OperationState.ASKING, output)
+
+
+async def _checkpoint(work: Work) -> dict[str, Any]:
+    """4 what is there now, kept, so that going back can be gone back on."""
+    taking = take_snapshot(work, "checkpoint", thorough=False, base=str(work.outputs["losses"]["present"]))
+    manifest = await cutover.within_budget(work, taking, reserve=10.0)
+    return {"snapshot": manifest.snapshot_id}
+
+
+async def _put(work: Work) -> None:
+    """5 the snapshot's data by rename, and its release."""
+    await cutover.put_in_place(work, str(work.params["snapshot"]), str(work.outputs["resolve"]["to"]))
+
+
+async def _take_back(work: Work) -> None:
+    await cutover.put_in_place(work, str(work.outputs["checkpoint"]["snapshot"]), str(work.outputs["resolve"]["from"]))
+
+
+async def _start(work: Work) -> dict[str, Any]:
+    """6 the older release starts on it, and nobody but us knows where."""
+    return {"address": await cutover.start_unpublished(work, str(work.outputs["resolve"]["to"]))}
+
+
+async def _verify(work: Work) -> dict[str, Any]:
+    """7 it answers as it must."""
+    found = work.outputs["resolve"]
+    return await verify(work, str(work.outputs["start"]["address"]), found["to"], found["counts"])
+
+
+async def _commit(work: Work) -> dict[str, Any]:
+    """8 recorded before the gate opens; it follows its old release exactly, or it would move again by itself."""
+    found = work.outputs["resolve"]
+    await cutover.choose_release(work.tools, work.instance_id, found["to"], found["to"])
+    text = f"Back on PocketBase {found['to']} with the data of snapshot {work.params['snapshot']}."
+    result = work.outputs["losses"][RESULT]
+    await work.tools.database.call(
+        events.tell, work.instance_id, "rolled_back", text, events.WARNING, work.operation_id, **result
+    )
+    return {RESULT: {**result, "checkpoint": work.outputs["checkpoint"]["snapshot"]}}
+
+
+async def _open(work: Work) -> dict[str, Any]:
+    output = await cutover.open_again(work)
+    await drop_snapshot(work.tools, work.instance_id, str(work.outputs["losses"]["present"]))
+    return {RESULT: work.outputs["commit"][RESULT] | output.get(RESULT, {})}
+
+
+def losses(changes: Changes) -> dict[str, Any]:
+    """What going back loses, as data: numbers and the first ids, by collection."""
+    return {
+        "records": {name: asdict(changed) for name, changed in changes.records.items()},
+        "files": asdict(changes.files),
+        "schema": changes.schema,
+    }
+
+
+PLAN = Plan(
+    "rollback",
+    (
+        PlanStep("resolve", _resolve),
+        PlanStep("losses", _losses),
+        PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
+        PlanStep("checkpoint", _checkpoint),
+        PlanStep("put", _put, _take_back),
+        PlanStep("start", _start),
+        PlanStep("verify", _verify),
+        PlanStep("commit", _commit),
+        PlanStep("open", _open),
+    ),
+    commit="commit",
+    live="hold",
+)

@@ -1,0 +1,198 @@
+"""Changing an instance's release: rehearsed first, switched while its requests wait, and back as it was if it fails."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pocketfleet.actions import events, upgrades
+from pocketfleet.domain.policies import Verdict
+from pocketfleet.domain.releases import Version
+from pocketfleet.domain.states import OperationState
+from pocketfleet.errors import ChangedMeanwhile, DowngradeRefused, ReleaseBroken
+from pocketfleet.operations import cutover
+from pocketfleet.operations.fetch import ensure_release
+from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
+from pocketfleet.operations.rehearse import last_that_works, rehearse_release
+from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
+from pocketfleet.operations.tools import Tools
+from pocketfleet.operations.verify import verify
+from pocketfleet.runtime.ages import recognise
+
+#: Seconds of the hold's budget that are kept for the way back, besides what copying the data again takes.
+WAY_BACK = 5.0
+
+
+async def _resolve(work: Work) -> dict[str, Any]:
+    """1 the release, fetched and verified. One that it runs already needs no more than the new range."""
+    tools: Tools = work.tools
+    await tools.fleet.renew([work.instance_id])
+    now, wanted = tools.fleet.facts(work.instance_id).release, str(work.params["release"])
+    await ensure_release(tools, now, work.progress)
+    await ensure_release(tools, wanted, work.progress)
+    output = {"from": now, "to": wanted, RESULT: {"from": now, "to": wanted}}
+    if now == wanted:
+        if not work.params.get("rehearse_only"):
+            await cutover.choose_release(tools, work.instance_id, now, str(work.params["range"]))
+        return ends(OperationState.SUCCEEDED, output)
+    return output
+
+
+async def _snapshot(work: Work) -> dict[str, Any]:
+    """2 a copy of the instance as it stands; integrity is checked here, where nobody waits."""
+    manifest = await take_snapshot(work, "rehearsal", thorough=True)
+    _refuse_downgrade(work, manifest.snapshot_id)
+    return {"snapshot": manifest.snapshot_id, "fingerprints": manifest.fingerprints, "bytes": manifest.bytes}
+
+
+async def _rehearse(work: Work) -> dict[str, Any]:
+    """3 old, new, old again, on clones; nothing live is touched."""
+    found = work.outputs["resolve"]
+    report = await rehearse_release(work, str(work.outputs["snapshot"]["snapshot"]), found["from"], found["to"])
+    fingerprint = await _fingerprint(work)
+    kept = await work.tools.database.call(
+        upgrades.record_rehearsal, work.instance_id, work.operation_id, report.as_json(), fingerprint
+    )
+    return {
+        "fingerprint": fingerprint,
+        RESULT: {
+            **found[RESULT],
+            "verdict": str(report.verdict),
+            "reasons": [reason.text for reason in report.reasons],
+            "rehearsal": kept.id,
+        },
+    }
+
+
+async def _decide(work: Work) -> dict[str, Any]:
+    """4 go, ask, or stop; a broken release names the last one that works."""
+    result: dict[str, Any] = dict(work.outputs["rehearse"][RESULT])
+    verdict = Verdict(result["verdict"])
+    if verdict is Verdict.BROKEN:
+        result |= await last_that_works(work)
+        if not work.params.get("rehearse_only"):
+            await _refuse(work)
+            raise ReleaseBroken(_broken(result), **result)
+    if work.params.get("rehearse_only"):
+        return ends(OperationState.SUCCEEDED, {RESULT: result})
+    if verdict is Verdict.CHANGED and not work.params.get("accept_changes"):
+        text = f"PocketBase {result['to']} would change something. Look at the report, then accept or leave it."
+        await _tell(work, "asking", text, events.WARNING, result)
+        return ends(OperationState.ASKING, {RESULT: result})
+    return {RESULT: result}
+
+
+async def _checkpoint(work: Work) -> dict[str, Any]:
+    """7 the final copy, everything in it on the disk; and what was rehearsed must still be what is there."""
+    rehearsed = work.outputs["snapshot"]
+    taking = take_snapshot(work, "checkpoint", thorough=False, base=str(rehearsed["snapshot"]))
+    manifest = await cutover.within_budget(work, taking, _way_back(work))
+    if manifest.fingerprints != rehearsed["fingerprints"]:
+        raise ChangedMeanwhile(
+            "Hooks, migrations or the schema changed after the rehearsal, so it says nothing any more. "
+            "Nothing was changed by us; start the upgrade again."
+        )
+    return {"snapshot": manifest.snapshot_id, "counts": manifest.counts}
+
+
+async def _switch(work: Work) -> dict[str, Any]:
+    """8 the new release starts on the data, and nobody but us knows where."""
+    release = str(work.outputs["resolve"]["to"])
+    await cutover.choose_release(work.tools, work.instance_id, release)
+    address = await cutover.within_budget(work, cutover.start_unpublished(work, release), _way_back(work))
+    return {"address": address}
+
+
+async def _back(work: Work) -> None:
+    """The old data by rename, with the old release; what the new one may have done to it is thrown away."""
+    found = work.outputs["resolve"]
+    await cutover.put_in_place(work, str(work.outputs["checkpoint"]["snapshot"]), str(found["from"]))
+    await _refuse(work)
+    text = f"The change to PocketBase {found['to']} did not work; data and release are as they were before."
+    await _tell(work, "upgrade_failed", text, events.PROBLEM)
+
+
+async def _verify(work: Work) -> dict[str, Any]:
+    """9 health, sign-in, lists, built-in routes and the owner's safe probes."""
+    found = work.outputs["resolve"]
+    checking = verify(work, str(work.outputs["switch"]["address"]), found["to"], work.outputs["checkpoint"]["counts"])
+    return await cutover.within_budget(work, checking, _way_back(work))
+
+
+async def _commit(work: Work) -> dict[str, Any]:
+    """10 recorded before the gate opens; past this nothing is undone."""
+    found = work.outputs["resolve"]
+    await cutover.choose_release(work.tools, work.instance_id, found["to"], str(work.params["range"]))
+    text = f"Now on PocketBase {found['to']}, before on {found['from']}."
+    await _tell(work, "upgraded", text, events.INFO, work.outputs["decide"][RESULT])
+    return {RESULT: work.outputs["decide"][RESULT] | {"snapshot": work.outputs["checkpoint"]["snapshot"]}}
+
+
+async def _open(work: Work) -> dict[str, Any]:
+    output = await cutover.open_again(work)
+    await drop_snapshot(work.tools, work.instance_id, str(work.outputs["snapshot"]["snapshot"]))
+    return {RESULT: work.outputs["commit"][RESULT] | output.get(RESULT, {})}
+
+
+def _refuse_downgrade(work: Work, snapshot_id: str) -> None:
+    """An older release on data that a newer one migrated says 200 and fails every sign-in and write (FACTS.md)."""
+    found = work.outputs["resolve"]
+    if Version(found["to"]) >= Version(found["from"]):
+        return
+    age = recognise(work.tools.snapshots.path(work.instance_id, snapshot_id))
+    if Version(found["to"]) < Version(age.lowest):
+        raise DowngradeRefused(
+            f"This data has system migrations that PocketBase {found['to']} does not know: it needs {age.range}. "
+            "To go back further, restore a snapshot of that age: `pocketfleet rollback`.",
+            needs=age.range,
+        )
+
+
+async def _fingerprint(work: Work) -> str:
+    """Of everything that the verdict depends on: data as it is built, hooks, migrations, and the release."""
+    parts = [work.outputs["snapshot"]["fingerprints"], work.outputs["resolve"]["from"], work.outputs["resolve"]["to"]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+async def _refuse(work: Work) -> None:
+    """Not to be tried again by itself, as long as nothing that matters has changed."""
+    if fingerprint := work.outputs.get("rehearse", {}).get("fingerprint"):
+        release = str(work.outputs["resolve"]["to"])
+        await work.tools.database.call(upgrades.refuse_release, work.instance_id, release, fingerprint)
+
+
+async def _tell(work: Work, kind: str, text: str, weight: str, detail: dict[str, Any] | None = None) -> None:
+    await work.tools.database.call(
+        events.tell, work.instance_id, kind, text, weight, work.operation_id, **(detail or {})
+    )
+
+
+def _way_back(work: Work) -> float:
+    """Seconds that putting the data back would take, from its size: 100 MB a second is slow for a disk."""
+    return WAY_BACK + float(work.outputs["snapshot"]["bytes"]) / 1e8
+
+
+def _broken(result: dict[str, Any]) -> str:
+    why = result["reasons"][0] if result["reasons"] else "the rehearsal failed"
+    last = f" The last release that works is {result['last_that_works']}." if result.get("last_that_works") else ""
+    return f"PocketBase {result['to']} does not work with this data: {why}{last}"
+
+
+PLAN = Plan(
+    "upgrade",
+    (
+        PlanStep("resolve", _resolve),
+        PlanStep("snapshot", _snapshot),
+        PlanStep("rehearse", _rehearse),
+        PlanStep("decide", _decide),
+        PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
+        PlanStep("checkpoint", _checkpoint),
+        PlanStep("switch", _switch, _back),
+        PlanStep("verify", _verify),
+        PlanStep("commit", _commit),
+        PlanStep("open", _open),
+    ),
+    commit="commit",
+    live="hold",
+)
