@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from pocketfleet.actions.upgrades import set_hold
+from pocketfleet.actions.upgrades import set_hold, set_release
 from pocketfleet.errors import HoldTooLong, InstanceBusy
 from pocketfleet.operations.plan import RESULT, Work
 from pocketfleet.operations.tools import Tools
@@ -83,11 +83,23 @@ async def start_unpublished(work: Work, release: str) -> str:
     return await tools.supervisor.ensure(work.instance_id, cause=f"{work.kind} {work.operation_id}")
 
 
-async def stop_for_the_way_back(work: Work) -> None:
-    """Whatever runs is ended; its failures are forgotten, since they were the other release's."""
+async def put_in_place(work: Work, snapshot_id: str, release: str) -> None:
+    """The instance's folder becomes what the snapshot holds, by rename, and this its release.
+
+    Whatever runs is ended first; its failures are forgotten, since they were another release's.
+    """
     tools: Tools = work.tools
-    await tools.supervisor.sleep(work.instance_id, cause="going back", drain=0, quiet_only=False)
+    await tools.supervisor.sleep(work.instance_id, cause=work.kind, drain=0, quiet_only=False)
     tools.supervisor.forgive(work.instance_id)
+    async with tools.supervisor.at_rest(work.instance_id):
+        await tools.snapshots.put_back(work.instance_id, snapshot_id)
+    await choose_release(tools, work.instance_id, release)
+
+
+async def choose_release(tools: Tools, instance_id: str, release: str, version_range: str | None = None) -> None:
+    """What starts next is this release."""
+    await tools.database.call(set_release, instance_id, release, version_range)
+    await tools.fleet.renew([instance_id])
 
 
 async def within_budget(work: Work, doing: Awaitable[T], reserve: float) -> T:
