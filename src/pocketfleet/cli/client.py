@@ -83,6 +83,10 @@ class Client:
         """PATCH; `wait`: seconds until what it asks for is in effect."""
         return self._ask("PATCH", path, body=body, query={"wait": wait} if wait else {}, extra=wait)
 
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        """PUT; asked once only."""
+        return self._ask("PUT", path, body=body)
+
     def delete(self, path: str) -> Any:
         """DELETE; answers the JSON, None where there is none."""
         return self._ask("DELETE", path)

@@ -12,10 +12,11 @@ import typer
 from pocketfleet.cli import output
 from pocketfleet.cli.common import INTENT_SECONDS, Json, Name, NoWait, connect, path_of
 from pocketfleet.cli.instances import report_intent
+from pocketfleet.cli.windows import parse_window, show_window
 from pocketfleet.errors import WrongSecret, WrongSetting, WrongUsage
 
 _YES_NO = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
-SETTINGS = ("idle_timeout", "dev", "always_awake", "range")
+SETTINGS = ("idle_timeout", "dev", "always_awake", "range", "policy", "window")
 
 
 class SecretVerb(StrEnum):
@@ -55,7 +56,9 @@ def settings(
     items: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[K=V ...]", help="idle_timeout=SECONDS|default, dev=on|off, always_awake=on|off, range=RANGE."
+            metavar="[K=V ...]",
+            help="idle_timeout=SECONDS|default, dev=on|off, always_awake=on|off, range=RANGE, "
+            "policy=auto|schema-safe|ask|off, window='mon-fri 02:00-05:00 Europe/Vienna'|any.",
         ),
     ] = None,
     no_wait: NoWait = False,
@@ -112,8 +115,10 @@ def _setting(item: str) -> tuple[str, Any]:
         raise WrongSetting(f"There is no setting “{key[:70]}”; there are {', '.join(SETTINGS)}.", setting=key[:70])
     if not equals:
         raise WrongSetting(f"{key} needs a value: {key}=...", setting=key)
-    if key == "range":
+    if key in ("range", "policy"):
         return key, value
+    if key == "window":
+        return key, parse_window(value)
     if key == "idle_timeout":
         if value == "default":
             return key, None
@@ -137,5 +142,7 @@ def _print_settings(instance: dict[str, Any], *, as_json: bool) -> None:
             ("dev", "on" if values["dev"] else "off"),
             ("always_awake", "on" if values["always_awake"] else "off"),
             ("range", values["range"]),
+            ("policy", values["policy"]),
+            ("window", show_window(values["window"] or {})),
         ]
     )

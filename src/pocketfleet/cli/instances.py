@@ -10,6 +10,7 @@ import typer
 
 from pocketfleet.cli import output
 from pocketfleet.cli.common import INTENT_SECONDS, AnyName, Json, Name, NoWait, connect, path_of
+from pocketfleet.cli.windows import ANY, show_window
 from pocketfleet.errors import WrongUsage
 
 
@@ -142,6 +143,7 @@ def print_instance(instance: dict[str, Any]) -> None:
             ("Admin page", f"{instance['url']}/_/"),
             ("Permanent address", instance.get("host_id")),
             ("Release", f"{instance['release']} (follows {instance['range']})"),
+            ("By itself", _course(instance)),
             ("Power", instance.get("power")),
             ("Superuser", instance.get("superuser_email")),
             ("Sleeps after", "never" if instance.get("always_awake") else idle),
@@ -185,6 +187,12 @@ def _password_from_stdin(password: str | None) -> str:
     if password is not None:
         raise WrongUsage("Give --password or --password-stdin, not both.")
     return sys.stdin.readline().rstrip("\r\n")
+
+
+def _course(instance: dict[str, Any]) -> str | None:
+    """How it follows its range, and when it may."""
+    window = show_window(instance.get("window") or {})
+    return f"{instance['policy']}, {window}" if instance.get("policy") and window != ANY else instance.get("policy")
 
 
 def _ask_before_deleting(name: str) -> None:

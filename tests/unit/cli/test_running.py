@@ -75,6 +75,8 @@ def test_settings_are_shown(cli: Cli, double: Double) -> None:
         "dev": True,
         "always_awake": False,
         "range": "~0.40.6",
+        "policy": "ask",
+        "window": {},
     }
 
 
