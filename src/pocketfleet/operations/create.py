@@ -13,14 +13,14 @@ from pocketfleet.operations.tools import Tools
 from pocketfleet.runtime.superuser import create_superuser
 
 
-async def _know(work: Work) -> None:
+async def know(work: Work) -> None:
     """The fleet may not have heard of it yet."""
     tools: Tools = work.tools
     await tools.fleet.renew([work.instance_id])
     tools.fleet.facts(work.instance_id)
 
 
-async def _give_up(work: Work) -> None:
+async def give_up(work: Work) -> None:
     """Free the name; the row stays, so that id and address never return."""
     tools: Tools = work.tools
     await tools.database.call(mark_deleted, work.instance_id)
@@ -38,13 +38,13 @@ async def _folders(work: Work) -> None:
     await asyncio.to_thread(make_folders, tools.config, work.instance_id)
 
 
-async def _remove_folders(work: Work) -> None:
+async def take_folders_away(work: Work) -> None:
     tools: Tools = work.tools
     async with tools.supervisor.at_rest(work.instance_id):
         await asyncio.to_thread(remove_folders, tools.config, work.instance_id)
 
 
-async def _superuser(work: Work) -> None:
+async def superuser(work: Work) -> None:
     """Before PocketBase ever serves, so that nobody else can claim it."""
     tools: Tools = work.tools
     async with tools.supervisor.at_rest(work.instance_id) as lock:
@@ -53,13 +53,13 @@ async def _superuser(work: Work) -> None:
         await create_superuser(guest, email, password_hash, lock=lock)
 
 
-async def _ready(work: Work) -> dict[str, Any]:
+async def ready(work: Work) -> dict[str, Any]:
     tools: Tools = work.tools
     await tools.database.call(mark_ready, work.instance_id)
     return {"release": tools.fleet.facts(work.instance_id).release}
 
 
-async def _publish(work: Work) -> None:
+async def publish(work: Work) -> None:
     tools: Tools = work.tools
     await tools.fleet.renew([work.instance_id])
 
@@ -67,12 +67,12 @@ async def _publish(work: Work) -> None:
 PLAN = Plan(
     "create",
     (
-        PlanStep("know", _know, _give_up),
+        PlanStep("know", know, give_up),
         PlanStep("release", _release),
-        PlanStep("folders", _folders, _remove_folders),
-        PlanStep("superuser", _superuser),
-        PlanStep("ready", _ready),
-        PlanStep("publish", _publish),
+        PlanStep("folders", _folders, take_folders_away),
+        PlanStep("superuser", superuser),
+        PlanStep("ready", ready),
+        PlanStep("publish", publish),
     ),
     commit="ready",
     secret_params=("password_hash",),

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from pocketfleet.operations import create, delete, fetch, refresh, rollback, sleep, upgrade
+from pocketfleet.operations import (
+    backup,
+    clone,
+    create,
+    delete,
+    fetch,
+    import_,
+    refresh,
+    restore,
+    rollback,
+    sleep,
+    snapshot,
+    upgrade,
+)
 
 PLANS = (
+    backup.PLAN,
+    backup.VERIFY,
+    backup.DELETE,
+    clone.PLAN,
     create.PLAN,
     delete.PLAN,
     fetch.PLAN,
+    import_.PLAN,
     refresh.PLAN,
+    restore.PLAN,
     rollback.PLAN,
     sleep.PLAN,
+    snapshot.PLAN,
+    snapshot.DELETE,
     upgrade.PLAN,
 )
