@@ -61,6 +61,7 @@ class Config:
     snapshots_last: int = setting(5, "Newest snapshots that are kept, of each instance.")
     snapshots_daily: int = setting(7, "Days of which the newest snapshot is kept.")
     snapshots_weekly: int = setting(4, "Weeks of which the newest snapshot is kept.")
+    watch_seconds: float = setting(600.0, "Seconds that a new release is watched after a switch; 0 for not at all.")
     smtp_url: str = setting("", "Mail server, `smtp://user:password@host:587` or `smtps://host`; empty for no mail.")
     mail_from: str = setting("", "Sender of mail, where there is a mail server.")
     mail_to: tuple[str, ...] = setting((), "Who gets mail about instances; empty for each one's first superuser.")
