@@ -258,7 +258,8 @@ def _check(config: Config) -> Config:
     for name in ("idle_timeout", "edge_connections", "log_bytes", "log_generations", "upload_bytes", "snapshots_last"):
         if getattr(config, name) < 1:
             refuse(name, "it must be at least 1.")
-    for name in ("edge_threads", "starts_at_once", "quarantine", "snapshots_daily", "snapshots_weekly"):
+    counted = ("edge_threads", "starts_at_once", "quarantine", "snapshots_daily", "snapshots_weekly", "watch_seconds")
+    for name in counted:
         if getattr(config, name) < 0:
             refuse(name, "it must be at least 0.")
     if not config.bind:
