@@ -76,7 +76,9 @@ BEHAVIOUR_CHANGES = (
     _change("0.37.0", Touches.DASHBOARD, "PocketBase's own admin page is a new one."),
     _change("0.40.0", Touches.COMMANDS, "Commands that fail end with a code other than 0, and print to stderr."),
     _change("0.40.0", Touches.FILES, "Names of files stand in quotes in the Content-Disposition header."),
-    _change("0.40.0", Touches.API, "Keys of answers may come in any order."),
+    _change(
+        "0.40.0", Touches.HOOKS, "Keys of objects that hooks answer come in any order, not in that of the alphabet."
+    ),
 )
 
 

@@ -61,6 +61,7 @@ class Window:
 
     def is_open(self, at: datetime) -> bool:
         """Whether `at`, an aware time, is inside."""
+        at = at.astimezone(UTC)
         return any(opens <= at < closes for opens, closes in self._openings(at))
 
     def next_opening(self, at: datetime) -> datetime:
