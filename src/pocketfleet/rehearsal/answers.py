@@ -183,7 +183,7 @@ def differences(ask: Ask, old: Answer, new: Answer) -> list[Difference]:
     if old.status >= 400 or old.status == 0:
         return _of_errors(ask, old, new)
     found = [
-        Difference(name, name, Severity.SHAPE, _header(old, name), _header(new, name))
+        Difference(name, name, _of_header(name, new), _header(old, name), _header(new, name))
         for name in ("content-type", "content-disposition", "location")
         if _header(old, name) != _header(new, name)
     ]
@@ -198,6 +198,8 @@ def differences(ask: Ask, old: Answer, new: Answer) -> list[Difference]:
 def known_difference(ask: Ask, found: Difference, releases: Releases) -> str:
     """What every upgrade between these two releases brings (FACTS.md), in words; "" for all else."""
     route = ask.path.partition("?")[0]
+    if re.fullmatch(r"/api/collections(/[^/]+)?", route) and found.kind != "status":
+        return "Descriptions of collections have another form; what they mean is compared under schema and rules."
     if releases.crossing and (reason := _known_crossing(ask, found, route)):
         return reason
     if route.endswith("/auth-methods") and (found.before, found.after) == (None, []):
@@ -212,12 +214,12 @@ def _known_crossing(ask: Ask, found: Difference, route: str) -> str:
         return "Errors say `status` for `code`, in other words."
     if route.endswith("/auth-methods") or route == "/api/health":
         return "The answers about health and ways to sign in have another form." if found.kind != "status" else ""
-    if re.fullmatch(r"/api/collections(/[^/]+)?", route) and found.kind != "status":
-        return "Collections are described in another form: `fields` for `schema`."
-    if found.kind == "lost" and found.path.rpartition(".")[2] == "expand" and found.before == {}:
-        return "Records without anything expanded have no empty `expand` any more."
+    if found.path.rpartition(".")[2] == "expand" and {} in (found.before, found.after):
+        return "Records with nothing expanded may have an empty `expand`, or none."
     if route.startswith("/api/files/") and {found.before, found.after} == {403, 404}:
         return "A protected file without a token answers 404 instead of 403."
+    if found.kind == "page":
+        return "Unknown paths answer the page in pb_public, those below /api/ too."
     if found.kind in ("order", "other") and "sort=" not in ask.path:
         return "Lists that are not sorted may come in another order."
     if found.kind == "status" and (found.before, found.after) == (400, 200) and len(ask.path) > 3000:
@@ -240,6 +242,8 @@ def _is_for_cells(ask: Ask, found: Difference) -> bool:
 
 def _of_status(ask: Ask, old: Answer, new: Answer) -> Difference:
     before, after = old.trouble or old.status, new.trouble or new.status
+    if new.is_ok and old.status == 404 and new.content_type == "text/html" != old.content_type:
+        return Difference("page", "", Severity.VALUE, before, after)
     if new.is_ok and old.status in (401, 403, 404):
         severity = Severity.ADDED if ask.identity == SUPERUSER else Severity.EXPOSES
     else:
@@ -248,6 +252,11 @@ def _of_status(ask: Ask, old: Answer, new: Answer) -> Difference:
         fails = (old.is_ok and not 200 <= new.status < 400) or not 0 < new.status < 500
         severity = Severity.BREAKS if fails or is_gone else Severity.VALUE
     return Difference("status", "", severity, before, after)
+
+
+def _of_header(name: str, new: Answer) -> Severity:
+    """Who expects data and gets the page for unknown paths has lost the route."""
+    return Severity.BREAKS if name == "content-type" and new.content_type == "text/html" else Severity.SHAPE
 
 
 def _of_errors(ask: Ask, old: Answer, new: Answer) -> list[Difference]:
@@ -362,6 +371,7 @@ def _is_empty(value: Any) -> bool:
 
 
 _SAID = {
+    "page": "answers a page, {after}, instead of {before}",
     "status": "answers {after} instead of {before}",
     "lost": "lacks {paths}",
     "type": "has another type in {paths}: {after} instead of {before}",

@@ -42,7 +42,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status 0: there was none, and `trouble` says why (`timeout`, `closed`). `body` is what `content` unpacks."""
+    """Status 0: there was none, and `trouble` says why (`timeout`, `hung up`, `closed`). `body` is what `content` unpacks."""
 
     status: int
     took_ms: float
@@ -159,7 +159,7 @@ class Client:
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, method: str, path: str, *, token: str = "", body: Any = None) -> Answer:
-        """Never raises for what the other side does. A connection that had been closed meanwhile is made anew."""
+        """Never raises for what the other side does. Asks again where a connection was closed since its last use."""
         headers = {"Authorization": token} if token else {}
         data = None
         if body is not None:
@@ -167,7 +167,7 @@ class Client:
         begun = time.monotonic()
         reused = self._connection is not None
         answer = self._try(method, path, headers, data, begun)
-        if reused and answer.trouble == "closed" and time.monotonic() - begun < 0.1 and method in ("GET", "HEAD"):
+        if reused and answer.trouble == "hung up":
             answer = self._try(method, path, headers, data, begun)
         return answer
 
@@ -185,6 +185,8 @@ class Client:
             return self._read(connection, connection.getresponse(), begun, end)
         except TimeoutError:
             trouble = "timeout"
+        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
+            trouble = "hung up"
         except (OSError, http.client.HTTPException):
             trouble = "closed"
         self.close()

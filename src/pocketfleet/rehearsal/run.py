@@ -1,4 +1,4 @@
-"""A rehearsal: an upgrade carried out on clones of a snapshot, in the order old, new, old again, and the report on it."""
+"""A rehearsal: an upgrade carried out on clones, in the order old, new, old again, and the report on it."""
 
 from __future__ import annotations
 
