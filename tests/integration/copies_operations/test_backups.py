@@ -19,10 +19,10 @@ from tests.integration.copies_operations.yard import HOOK, Yard
 @pytest.mark.parametrize("awake", [True, False])
 async def test_a_backup_neither_stops_nor_wakes_it(yard: Yard, awake: bool) -> None:
     instance = await yard.create()
+    await yard.put_hook(instance, HOOK)
     visitor = await yard.wake(instance)
     await visitor.make_posts()
     await visitor.post("one", b"content")
-    (yard.folder(instance) / "pb_hooks" / "main.pb.js").write_text(HOOK)
     if not awake:
         await yard.sleep(instance)
     after = await yard.ended(await yard.ask(copies.back_up_instance, instance.id, full=True))

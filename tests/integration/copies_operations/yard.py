@@ -81,6 +81,13 @@ class Yard:
         """At once."""
         await self.workshop.supervisor.sleep(instance.id, cause="test", drain=0, quiet_only=False)
 
+    async def put_hook(self, instance: Instance, text: str) -> Path:
+        """While it sleeps: awake, PocketBase would restart itself at some moment after."""
+        await self.sleep(instance)
+        path = self.folder(instance) / "pb_hooks" / "main.pb.js"
+        path.write_text(text)
+        return path
+
     def folder(self, instance: Instance) -> Path:
         """The tenant's own."""
         return self.config.instances / instance.id
@@ -126,8 +133,11 @@ class Visitor:
 
     async def post(self, title: str, content: bytes | None = None) -> dict[str, Any]:
         """A record, with a file where there is content."""
-        files = {"file": ("note.txt", content)} if content is not None else None
-        made = await self.client.post("/api/collections/posts/records", data={"title": title}, files=files)
+        path, fields = "/api/collections/posts/records", {"title": title}
+        if content is None:
+            made = await self.client.post(path, json=fields)
+        else:
+            made = await self.client.post(path, data=fields, files={"file": ("note.txt", content)})
         assert made.status_code == 200, made.text
         record: dict[str, Any] = made.json()
         return record
