@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from datetime import UTC, datetime
 from typing import Any
 
 from pocketfleet.actions import events, upgrades
-from pocketfleet.domain.policies import Verdict
+from pocketfleet.actions.following import course_facts, has_system_migrations
+from pocketfleet.domain.following import fingerprint as fingerprint_of
+from pocketfleet.domain.policies import Course, Verdict, course_for, crosses_boundary
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import ChangedMeanwhile, DowngradeRefused, ReleaseBroken
@@ -50,12 +51,13 @@ async def _rehearse(work: Work) -> dict[str, Any]:
     """3 old, new, old again, on clones; nothing live is touched."""
     found = work.outputs["resolve"]
     report = await rehearse_release(work, str(work.outputs["snapshot"]["snapshot"]), found["from"], found["to"])
-    fingerprint = await _fingerprint(work)
+    fingerprint = fingerprint_of(work.outputs["snapshot"]["fingerprints"], found["from"], found["to"])
     kept = await work.tools.database.call(
         upgrades.record_rehearsal, work.instance_id, work.operation_id, report.as_json(), fingerprint
     )
     return {
         "fingerprint": fingerprint,
+        "system_migrations": has_system_migrations(report.as_json()),
         RESULT: {
             **found[RESULT],
             "verdict": str(report.verdict),
@@ -76,11 +78,30 @@ async def _decide(work: Work) -> dict[str, Any]:
             raise ReleaseBroken(_broken(result), **result)
     if work.params.get("rehearse_only"):
         return ends(OperationState.SUCCEEDED, {RESULT: result})
+    if work.params.get("by_itself"):
+        return await _decide_alone(work, verdict, result)
     if verdict is Verdict.CHANGED and not work.params.get("accept_changes"):
         text = f"PocketBase {result['to']} would change something. Look at the report, then accept or leave it."
         await _tell(work, "asking", text, events.WARNING, result)
         return ends(OperationState.ASKING, {RESULT: result})
     return {RESULT: result}
+
+
+async def _decide_alone(work: Work, verdict: Verdict, result: dict[str, Any]) -> dict[str, Any]:
+    """Nobody asked: the policy, as it is by now, says how far it may go, and the window says when."""
+    policy, window = await work.tools.database.call(course_facts, work.instance_id)
+    ran = bool(work.outputs["rehearse"]["system_migrations"])
+    boundary = crosses_boundary(Version(result["from"]), Version(result["to"]), system_migrations_ran=ran)
+    course = course_for(policy, verdict, boundary=boundary)
+    if course is Course.UPGRADE and (window is None or window.is_open(datetime.now(UTC))):
+        return {RESULT: result}
+    if course is Course.ASK:
+        text = f"PocketBase {result['to']} is there, and its rehearsal says: {verdict}. "
+        text += "It changes PocketBase's own tables. " if boundary else ""
+        await _tell(work, "asking", text + "To switch to it: `pocketfleet upgrade`.", events.WARNING, result)
+        return ends(OperationState.ASKING, {RESULT: result})
+    # following was switched off meanwhile, or the window has closed: the next one comes
+    return ends(OperationState.CANCELLED, {RESULT: result})
 
 
 async def _checkpoint(work: Work) -> dict[str, Any]:
@@ -147,12 +168,6 @@ def _refuse_downgrade(work: Work, snapshot_id: str) -> None:
             "To go back further, restore a snapshot of that age: `pocketfleet rollback`.",
             needs=age.range,
         )
-
-
-async def _fingerprint(work: Work) -> str:
-    """Of everything that the verdict depends on: data as it is built, hooks, migrations, and the release."""
-    parts = [work.outputs["snapshot"]["fingerprints"], work.outputs["resolve"]["from"], work.outputs["resolve"]["to"]]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 async def _refuse(work: Work) -> None:

@@ -81,11 +81,11 @@ def request_log(data: Path, *, newest_first: bool = True, live: bool = False) ->
                 yield {**(more if isinstance(more, dict) else {}), **own}
 
 
-def schema_fingerprint(data: Path) -> str:
+def schema_fingerprint(data: Path, *, live: bool = False) -> str:
     """SHA-256 of the collections and of what SQLite knows of them; the same schema saved anew has the same."""
     parts = [
-        [{key: value for key, value in item.items() if key not in _STAMPS} for item in collections(data)],
-        [item["sql"] for item in sqlite_master(data) if item["tbl_name"] not in ("_logs", "_requests")],
+        [{key: value for key, value in item.items() if key not in _STAMPS} for item in collections(data, live=live)],
+        [item["sql"] for item in sqlite_master(data, live=live) if item["tbl_name"] not in ("_logs", "_requests")],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

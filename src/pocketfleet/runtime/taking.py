@@ -83,12 +83,12 @@ def verified(data: Path, errand: Errand, *, thorough: bool) -> dict[str, int]:
     return inspect.counts(data)
 
 
-def fingerprints(data: Path) -> dict[str, str]:
-    """What must still be so at the switch: SHA-256 of hooks, migrations and schema."""
+def fingerprints(data: Path, *, live: bool = False) -> dict[str, str]:
+    """What must still be so at the switch: SHA-256 of hooks, migrations and schema. `live`: it may be written to."""
     return {
         "hooks": folder_fingerprint(data / "pb_hooks"),
         "migrations": folder_fingerprint(data / "pb_migrations"),
-        "schema": inspect.schema_fingerprint(data),
+        "schema": inspect.schema_fingerprint(data, live=live),
     }
 
 
