@@ -42,7 +42,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status 0: there was none, and `trouble` says why (`timeout`, `hung up`, `closed`). `body` is what `content` unpacks."""
+    """`body` is what `content` unpacks. Status 0: there was none; `trouble` says why: `timeout`, `hung up`, `closed`."""
 
     status: int
     took_ms: float
@@ -217,6 +217,8 @@ class Client:
                 break
         if response.will_close:
             self.close()
+        # read piece by piece, it does not notice its own end
+        response.close()
         headers = {name: response.getheader(name, "") for name in _HEADERS if response.getheader(name)}
         body = zlib.compress(bytes(kept), 1) if size <= _MOST_BODY else b""
         return Answer(response.status, _ms(begun), headers, body, size, digest.hexdigest())
