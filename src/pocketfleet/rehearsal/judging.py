@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pocketfleet.domain.behaviour_changes import known_changes
 from pocketfleet.domain.releases import Version
 from pocketfleet.rehearsal.answers import Releases, cells, compare_answers, compare_probes, slower
 from pocketfleet.rehearsal.attempts import compare_attempts, not_reached
 from pocketfleet.rehearsal.boot import Boot
 from pocketfleet.rehearsal.digests import compare_master, compare_records, record_counts
+from pocketfleet.rehearsal.hooks import (
+    Registration,
+    compare_crons,
+    compare_loading,
+    compare_routes,
+    missing_crons,
+    registrations,
+    unobserved,
+)
 from pocketfleet.rehearsal.identities import SUPERUSER
 from pocketfleet.rehearsal.inspected import Inspected
 from pocketfleet.rehearsal.lint import lint, lint_findings
-from pocketfleet.rehearsal.report import Finding, Report, Section, SectionReport, Severity, Source, by_weight
+from pocketfleet.rehearsal.report import Finding, Report, Section, SectionReport, Source, by_weight
 from pocketfleet.rehearsal.requests import Asked
 from pocketfleet.rehearsal.rounds import Round, Script
 from pocketfleet.rehearsal.rules import Cells, compare_cells, compare_rules
@@ -47,18 +57,23 @@ class Seen:
 
 def judge_all(seen: Seen) -> Report:
     """The report, but for the time it took. Blocks: it reads hooks and migrations from the snapshot."""
-    sections = {Section.BOOT: SectionReport(_boot_facts(seen)), Section.LINT: _lint(seen)}
+    registered = registrations(seen.snapshot / "pb_hooks")
+    sections = {
+        Section.BOOT: SectionReport(_boot_facts(seen)),
+        Section.HOOKS: _hooks(seen, registered),
+        Section.LINT: _lint(seen),
+    }
     if seen.old.inspected is not None and seen.new.inspected is not None:
         sections |= _of_data(seen.old.inspected, seen.new.inspected, seen.again)
     if seen.again is not None:
         sections = _merged(sections, _of_answers(seen, seen.again))
-    sections = _merged(sections, {Section.HOOKS: SectionReport({}, tuple(_of_hooks(seen)))})
     findings = [finding for section in sections.values() for finding in section.findings]
     judged = judge(
         findings,
         _boots(seen),
         sandboxed=seen.sandboxed,
         why_not_sandboxed=seen.why_not_sandboxed,
+        unobserved_hooks=_unobserved(seen, registered),
     )
     return Report(
         from_release=seen.old.release,
@@ -67,6 +82,7 @@ def judge_all(seen: Seen) -> Report:
         reasons=judged.reasons,
         sections=sections,
         not_covered=tuple(_not_covered(seen)),
+        known_changes=tuple(known_changes(seen.releases.old, seen.releases.new)),
         sandboxed=seen.sandboxed,
     )
 
@@ -133,14 +149,49 @@ def _trials(seen: Seen) -> list[TokenTrial]:
     ]
 
 
-def _of_hooks(seen: Seen) -> list[Finding]:
-    """Hooks that the old release loads and the new one does not."""
-    if seen.new.strict is None:
-        return []
-    fails_before = seen.old.strict is not None
-    text = f"A hook does not load: {seen.new.strict.reason}"
-    severity = Severity.KNOWN if fails_before else Severity.BREAKS
-    return [Finding(severity, Section.HOOKS, text, seen.new.strict.where)]
+def _hooks(seen: Seen, registered: Sequence[Registration]) -> SectionReport:
+    """What the hooks' files, the starts, and the registered jobs say."""
+    old, new = seen.old, seen.new
+    found = compare_loading(_printed(old), _printed(new), registered)
+    if old.crons is not None:
+        found += compare_crons(old.crons, new.crons)
+    elif old.answered:
+        found += missing_crons(registered, new.crons)
+    if seen.again is not None:
+        found += compare_routes(registered, *(_route_statuses(seen, one) for one in (old, new)))
+    facts = {"registered": [str(one) for one in registered], "crons": {"before": old.crons, "after": new.crons}}
+    return SectionReport(facts, tuple(by_weight(found)))
+
+
+def _printed(played: Round) -> str:
+    """All that its starts printed: a start that ended over a hook names the first, one that went on all of them."""
+    return "\n".join(start.output for start in [*([played.strict] if played.strict else []), *played.starts])
+
+
+def _route_statuses(seen: Seen, played: Round) -> dict[tuple[str, str], int]:
+    """By method and path as written; of those asked as somebody, the best answer."""
+    found: dict[tuple[str, str], int] = {}
+    asks = [*seen.script.reading, *seen.script.writing]
+    for ask, answer in zip(asks, [*played.answers, *played.written], strict=True):
+        if ask.about == "route":
+            method, _, path = ask.pattern.partition(" ")
+            # the page for unknown paths is no answer of the route
+            status = 404 if answer.is_ok and answer.content_type == "text/html" else answer.status
+            found[method, path] = min(status, found.get((method, path), status))
+    return found
+
+
+def _unobserved(seen: Seen, registered: Sequence[Registration]) -> list[str]:
+    """What no request went through. Without answers from both there is nothing to say of it."""
+    if seen.again is None:
+        return [str(one) for one in registered]
+    asks = zip(seen.script.reading, seen.old.answers, strict=True)
+    asked = [(ask.method, ask.path) for ask, answer in asks if answer.status]
+    writes = list(zip(seen.script.writing, seen.old.written, strict=True))
+    asked += [(ask.method, ask.path) for ask, answer in writes if ask.about == "route" and answer.status]
+    verbs = {"POST": "create", "PATCH": "update", "DELETE": "delete"}
+    written = [(ask.collection, verbs[ask.method]) for ask, answer in writes if ask.about == "write" and answer.is_ok]
+    return unobserved(registered, asked=asked, written=written)
 
 
 def _lint(seen: Seen) -> SectionReport:

@@ -42,7 +42,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is what `content` unpacks. Status 0: there was none; `trouble` says why: `timeout`, `hung up`, `closed`."""
+    """`body` is what `content` unpacks. Without an answer the status is 0: `trouble` is timeout, hung up, or closed."""
 
     status: int
     took_ms: float

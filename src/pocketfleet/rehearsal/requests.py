@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
+from pocketfleet.rehearsal.hooks import Registers, Registration
 from pocketfleet.rehearsal.identities import ANONYMOUS, SUPERUSER, Identity, fields_of, ids_in, referred, relations
 from pocketfleet.rehearsal.report import Source
 from pocketfleet.runtime import inspect
@@ -40,8 +41,6 @@ _ID = re.compile(r"^[a-z0-9]{15}$")
 _NUMBER = re.compile(r"^\d+$")
 _LONG = re.compile(r"^[0-9a-fA-F-]{16,}$|^[A-Za-z0-9_-]{20,}$")
 _VARIED = re.compile(r"'[^']*'|\"[^\"]*\"|\b\d[\d.]*\b")
-_ROUTE = re.compile(r"routerAdd\(\s*[\"'`](\w+)[\"'`]\s*,\s*[\"'`]([^\"'`]+)[\"'`]")
-_OLD_ROUTE = re.compile(r"\.router\.(get|post|put|patch|delete|GET|POST|PUT|PATCH|DELETE)\(\s*[\"'`]([^\"'`]+)[\"'`]")
 _VARIABLE = re.compile(r"\{[^}]*\}|:[A-Za-z_]\w*")
 
 
@@ -83,20 +82,6 @@ class Ask:
     stands_for: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route that a hook adds, and the file it stands in."""
-
-    method: str
-    path: str
-    file: str
-
-    @property
-    def example(self) -> str:
-        """A path that fits it."""
-        return _VARIABLE.sub("rehearsal", self.path)
-
-
 @dataclass(slots=True)
 class Asked:
     """All that will be asked, and in plain words what will not."""
@@ -108,11 +93,16 @@ class Asked:
 
 
 def gather(
-    data: Path, identities: Sequence[Identity], probes: Sequence[ProbeSpec], *, files_are_here: bool = True
+    data: Path,
+    identities: Sequence[Identity],
+    probes: Sequence[ProbeSpec],
+    hooks: Sequence[Registration] = (),
+    *,
+    files_are_here: bool = True,
 ) -> Asked:
-    """Everything that is asked by reading, from a snapshot. Blocks.
+    """Everything that is asked by reading, from a snapshot, and the owner's probes of any kind. Blocks.
 
-    `files_are_here` is False where storage is on S3: what is there is in no snapshot.
+    `hooks` is what its hooks register. `files_are_here` is False where storage is on S3: no snapshot holds it.
     """
     collections = [item for item in inspect.collections(data) if not item["name"].startswith("_")]
     asked = Asked()
@@ -124,25 +114,11 @@ def gather(
         asked.asks += _of_collection(data, collection, identities)
         if files_are_here:
             asked.asks += _of_files(data, collection)
-    asked.asks += _of_routes(hook_routes(data / "pb_hooks"))
+    asked.asks += of_routes(hooks, reading=True)
     asked.asks += _builtin(collections)
     if not files_are_here:
         asked.not_covered.append("Files are kept in S3, which a rehearsal does not reach: none was asked for.")
     return asked
-
-
-def hook_routes(hooks: Path) -> list[Route]:
-    """The routes that hooks add, as far as they are written out."""
-    found: dict[tuple[str, str], Route] = {}
-    for path in sorted(hooks.rglob("*.js")) if hooks.is_dir() else []:
-        if path.is_symlink() or not path.is_file() or "node_modules" in path.parts:
-            continue
-        text = path.read_text(errors="replace")
-        for method, route in [*_ROUTE.findall(text), *_OLD_ROUTE.findall(text)]:
-            full = route if route.startswith("/") else f"/{route}"
-            key = (method.upper(), full)
-            found.setdefault(key, Route(*key, file=str(path.relative_to(hooks))))
-    return list(found.values())[:_MOST_ROUTES]
 
 
 def pattern_of(method: str, path: str) -> str:
@@ -378,12 +354,15 @@ def _files(data: Path, table: str, column: str) -> list[tuple[str, str]]:
     return [(str(row[0]), file) for row in rows for file in ids_in(row[1])[:1]]
 
 
-def _of_routes(routes: Iterable[Route]) -> Iterator[Ask]:
-    """Those that only read; what others do is tried with the writes."""
-    for route in routes:
-        if route.method in ("GET", "HEAD"):
+def of_routes(hooks: Iterable[Registration], *, reading: bool) -> Iterator[Ask]:
+    """The routes that hooks add, those that only read or all others, as nobody and as the superuser."""
+    routes = [one for one in hooks if one.kind is Registers.ROUTE and one.path]
+    for route in routes[:_MOST_ROUTES]:
+        if (route.name in ("GET", "HEAD")) == reading:
+            example = _VARIABLE.sub("rehearsal", route.path)
             for identity in (ANONYMOUS, SUPERUSER):
-                yield Ask(route.method, route.example, identity, f"{route.method} {route.path}", "route")
+                body: Any = None if reading else {}
+                yield Ask(route.name, example, identity, f"{route.name} {route.path}", "route", body=body)
 
 
 def _builtin(collections: Iterable[Mapping[str, Any]]) -> Iterator[Ask]:

@@ -14,10 +14,11 @@ from typing import Any
 from pocketfleet.errors import RehearsalFailed
 from pocketfleet.rehearsal import sandbox
 from pocketfleet.rehearsal.clone import Release, Surroundings
+from pocketfleet.rehearsal.hooks import registrations
 from pocketfleet.rehearsal.identities import choose_identities
 from pocketfleet.rehearsal.judging import Seen, judge_all
 from pocketfleet.rehearsal.report import Report
-from pocketfleet.rehearsal.requests import Asked, ProbeSpec, gather, hook_routes
+from pocketfleet.rehearsal.requests import Asked, ProbeSpec, gather
 from pocketfleet.rehearsal.rounds import Script, Stage
 from pocketfleet.rehearsal.writes import plan_probes, plan_writes
 from pocketfleet.runtime import inspect
@@ -121,10 +122,10 @@ class _Rehearsal:
         remote = bool((settings.get("s3") or {}).get("enabled"))
         identities = choose_identities(request.snapshot)
         probes = [_probe(probe) for probe in request.probes]
-        asked = gather(request.snapshot, identities, probes, files_are_here=not remote)
+        hooks = registrations(request.snapshot / "pb_hooks")
+        asked = gather(request.snapshot, identities, probes, hooks, files_are_here=not remote)
         reading, writing = plan_probes(asked.asks)
-        routes = hook_routes(request.snapshot / "pb_hooks")
-        return asked, Script(reading, [*writing, *plan_writes(request.snapshot, identities, routes)])
+        return asked, Script(reading, [*writing, *plan_writes(request.snapshot, identities, hooks)])
 
     def _telling(self, low: float, high: float, release: Release) -> Progress:
         async def tell(fraction: float | None, message: str) -> None:

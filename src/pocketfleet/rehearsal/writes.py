@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pocketfleet.rehearsal.hooks import Registration
 from pocketfleet.rehearsal.identities import SUPERUSER, Identity, fields_of, ids_in, relations
 from pocketfleet.rehearsal.replay import Answer
-from pocketfleet.rehearsal.requests import Ask, Route
+from pocketfleet.rehearsal.requests import Ask, of_routes
 from pocketfleet.rehearsal.rules import Cell
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.tables import columns, named, opened
@@ -25,7 +26,7 @@ _NOT_SENT = {"id", "created", "updated", "tokenKey", "password", "passwordHash",
 _NOT_COPIED = ("file", "autodate", "password")
 
 
-def plan_writes(data: Path, identities: Sequence[Identity], routes: Iterable[Route]) -> list[Ask]:
+def plan_writes(data: Path, identities: Sequence[Identity], hooks: Sequence[Registration]) -> list[Ask]:
     """Per collection and identity: change nothing, create the least and a full copy, delete. Blocks.
 
     Bodies come from the old schema, with values of their own for each identity; so do the records that are changed and
@@ -40,7 +41,7 @@ def plan_writes(data: Path, identities: Sequence[Identity], routes: Iterable[Rou
             if item["type"] != "view":
                 planned += _Writes(connection, item, collections).of(ordered)
     planned.sort(key=lambda ask: ask.method == "DELETE")
-    return [*_of_routes(routes), *planned][:MOST_WRITES]
+    return [*of_routes(hooks, reading=False), *planned][:MOST_WRITES]
 
 
 def plan_probes(asks: Iterable[Ask]) -> tuple[list[Ask], list[Ask]]:
@@ -203,10 +204,3 @@ def _json(value: Any) -> Any:
         return json.loads(value) if isinstance(value, str | bytes) else value
     except ValueError:
         return value
-
-
-def _of_routes(routes: Iterable[Route]) -> Iterator[Ask]:
-    for route in routes:
-        if route.method not in ("GET", "HEAD"):
-            for identity in (Identity("anonymous"), SUPERUSER):
-                yield Ask(route.method, route.example, identity, f"{route.method} {route.path}", "route", body={})
