@@ -26,6 +26,8 @@ log = logging.getLogger("pocketfleet.node")
 GLANCE_EVERY = 5.0
 CHECK_EVERY = 600.0
 HOUSEKEEPING_EVERY = 3600.0
+#: Seconds between two looks at instances that changed their release not long ago.
+WATCH_EVERY = 2.0
 #: Seconds between two looks for intents that could not be carried out.
 LOOK_EVERY = 30.0
 
@@ -37,12 +39,14 @@ class Node:
         from pocketfleet.operations.database import Database
         from pocketfleet.operations.engine import Engine
         from pocketfleet.operations.fleet import Fleet
+        from pocketfleet.operations.follow import Follower
         from pocketfleet.operations.held import HeldRoutes
         from pocketfleet.operations.plans import PLANS
         from pocketfleet.operations.reconcile import Reconciler
         from pocketfleet.operations.resolve import Resolver
         from pocketfleet.operations.seen import SeenWriter
         from pocketfleet.operations.tools import Tools
+        from pocketfleet.operations.watch import Watcher
         from pocketfleet.routing.counters import Counters
         from pocketfleet.routing.routes import Routes
         from pocketfleet.runtime.idle import IdleSweeper
@@ -85,6 +89,8 @@ class Node:
         )
         self.engine = Engine(PLANS, self.tools, self.database)
         self.reconciler = Reconciler(self.fleet, self.supervisor, self.database)
+        self.follower = Follower(self.tools)
+        self.watcher = Watcher(self.tools, self.counters.read)
         self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -124,6 +130,8 @@ class Node:
             "routes": _every(GLANCE_EVERY, self.routes.glance),
             "every route": _every(CHECK_EVERY, self.routes.check),
             "releases": _every(self.config.release_refresh, self._refresh_releases),
+            "followers": self.follower.run(),
+            "new releases": _every(WATCH_EVERY, self.watcher.look),
             "housekeeping": _every(HOUSEKEEPING_EVERY, self._keep_house),
             "executables": self._mend_releases(),
         }
@@ -142,6 +150,8 @@ class Node:
                 await self.reconciler.changed(instances)
             if any(kind == "operation" for _, kind, _ in changes):
                 self.engine.notice()
+            if any(kind == "release" for _, kind, _ in changes):
+                self.follower.notice()
 
     async def _refresh_releases(self) -> None:
         from pocketfleet.actions.releases import refresh_releases

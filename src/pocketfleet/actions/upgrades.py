@@ -51,16 +51,28 @@ def upgrade_instance(
 
 
 def rollback_instance(
-    instance_id: str, snapshot_id: str | None = None, *, accept_loss: bool = False, acting_user: User | None
+    instance_id: str,
+    snapshot_id: str | None = None,
+    *,
+    accept_loss: bool = False,
+    by_itself: bool = False,
+    acting_user: User | None,
 ) -> Operation:
     """Go back to a snapshot with its release; None for the checkpoint of the last change of release.
 
-    Without `accept_loss` it ends by asking where anything would be lost. Raises SnapshotNotFound, OperationOpen.
+    Without `accept_loss` it ends by asking where anything would be lost; `by_itself` also where hooks or migrations
+    are others by now. Raises SnapshotNotFound, OperationOpen.
     """
     with transaction.atomic():
         instance = _found(instance_id)
         snapshot = _snapshot(instance, snapshot_id)
-        params = {"snapshot": snapshot.id, "release": snapshot.release, "accept_loss": accept_loss}
+        params = {
+            "snapshot": snapshot.id,
+            "from": instance.release,
+            "release": snapshot.release,
+            "accept_loss": accept_loss,
+            "by_itself": by_itself,
+        }
         operation = open_operation("rollback", instance=instance, params=params, acting_user=acting_user)
         audited(acting_user, "rollback_instance", instance.id, **params)
     return operation

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from pocketfleet.actions import events
+from pocketfleet.actions.copy_records import range_of
+from pocketfleet.actions.upgrades import refuse_release
+from pocketfleet.domain.following import fingerprint
+from pocketfleet.domain.ranges import matches
+from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
+from pocketfleet.errors import ChangedMeanwhile
 from pocketfleet.operations import cutover
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
@@ -15,6 +22,7 @@ from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.runtime.changes import Changes, changes_between
+from pocketfleet.runtime.manifest import Manifest
 
 
 async def _resolve(work: Work) -> dict[str, Any]:
@@ -26,7 +34,8 @@ async def _resolve(work: Work) -> dict[str, Any]:
     await ensure_release(tools, manifest.release, work.progress)
     await ensure_release(tools, now, work.progress)
     result = {"from": now, "to": manifest.release, "snapshot": manifest.snapshot_id}
-    return {"from": now, "to": manifest.release, "counts": manifest.counts, RESULT: result}
+    facts = {"counts": manifest.counts, "fingerprints": manifest.fingerprints}
+    return {"from": now, "to": manifest.release, **facts, RESULT: result}
 
 
 async def _losses(work: Work) -> dict[str, Any]:
@@ -38,9 +47,12 @@ async def _losses(work: Work) -> dict[str, Any]:
     changes = await asyncio.to_thread(changes_between, old, new)
     result = {**work.outputs["resolve"][RESULT], "lost": losses(changes)}
     output = {"present": present.snapshot_id, RESULT: result}
-    if changes.nothing or work.params.get("accept_loss"):
+    same_code = not work.params.get("by_itself") or _same_code(work.outputs["resolve"]["fingerprints"], present)
+    if work.params.get("accept_loss") or (changes.nothing and same_code):
         return output
-    text = "Going back would lose what was written since. Look at the list, then go back or leave it."
+    what = "what was written since" if same_code else "changes to hooks or migrations since"
+    why = f"PocketBase {result['from']} fails since the upgrade. " if work.params.get("by_itself") else ""
+    text = f"{why}Going back would lose {what}. Look at the list, then go back (`pocketfleet rollback`) or leave it."
     await tools.database.call(
         events.tell, work.instance_id, "asking", text, events.WARNING, work.operation_id, **result
     )
@@ -51,7 +63,22 @@ async def _checkpoint(work: Work) -> dict[str, Any]:
     """4 what is there now, kept, so that going back can be gone back on."""
     taking = take_snapshot(work, "checkpoint", thorough=False, base=str(work.outputs["losses"]["present"]))
     manifest = await cutover.within_budget(work, taking, reserve=10.0)
+    if not work.params.get("accept_loss"):
+        await cutover.within_budget(work, _check_nothing_came(work, manifest.snapshot_id), reserve=10.0)
     return {"snapshot": manifest.snapshot_id}
+
+
+async def _check_nothing_came(work: Work, snapshot_id: str) -> None:
+    """Requests went on until the hold: what they wrote since the list was made was agreed to by nobody."""
+    path = work.tools.snapshots.path
+    old, new = path(work.instance_id, str(work.params["snapshot"])), path(work.instance_id, snapshot_id)
+    changes = await asyncio.to_thread(changes_between, old, new)
+    if not changes.nothing:
+        raise ChangedMeanwhile(
+            "Something was written while this was under way, and would have been lost. Nothing was changed; "
+            "ask again to see what it is.",
+            lost=losses(changes),
+        )
 
 
 async def _put(work: Work) -> None:
@@ -75,9 +102,15 @@ async def _verify(work: Work) -> dict[str, Any]:
 
 
 async def _commit(work: Work) -> dict[str, Any]:
-    """8 recorded before the gate opens; it follows its old release exactly, or it would move again by itself."""
+    """8 recorded before the gate opens. It does not move to that release again by itself: that one is refused; and
+    where its range does not take the old one, it follows the old one exactly."""
     found = work.outputs["resolve"]
-    await cutover.choose_release(work.tools, work.instance_id, found["to"], found["to"])
+    wanted = await work.tools.database.call(range_of, work.instance_id)
+    kept = wanted if matches(wanted, Version(found["to"])) else found["to"]
+    await cutover.choose_release(work.tools, work.instance_id, found["to"], kept)
+    if Version(found["from"]) > Version(found["to"]):
+        judged = fingerprint(found["fingerprints"], found["to"], found["from"])
+        await work.tools.database.call(refuse_release, work.instance_id, found["from"], judged)
     text = f"Back on PocketBase {found['to']} with the data of snapshot {work.params['snapshot']}."
     result = work.outputs["losses"][RESULT]
     await work.tools.database.call(
@@ -90,6 +123,10 @@ async def _open(work: Work) -> dict[str, Any]:
     output = await cutover.open_again(work)
     await drop_snapshot(work.tools, work.instance_id, str(work.outputs["losses"]["present"]))
     return {RESULT: work.outputs["commit"][RESULT] | output.get(RESULT, {})}
+
+
+def _same_code(judged: Mapping[str, str], present: Manifest) -> bool:
+    return all(judged.get(part) == present.fingerprints.get(part) for part in ("hooks", "migrations"))
 
 
 def losses(changes: Changes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pocketfleet.errors import NotAnswering
 from pocketfleet.routing import rendering
 from pocketfleet.routing.master import EdgeAway, EdgeGone, Master
 
-_ENTRY = re.compile(r"key=(\S+) .*?conn_cur=(\d+) http_req_cnt=(\d+)")
+_ENTRY = re.compile(r"key=(\S+) .*?conn_cur=(\d+) http_req_cnt=(\d+)(?: http_fail_cnt=(\d+))?")
 _STREAM = re.compile(r"key=(\S+) .*?conn_cur=(\d+)$", re.MULTILINE)
 
 
@@ -26,6 +26,8 @@ class Traffic:
     requests: int
     #: of the connections, those that stay open: event streams and upgraded ones, in all workers
     streams: int = 0
+    #: of the requests, those that a PocketBase answered with a server error, or not at all
+    failed: int = 0
 
 
 class Counters:
@@ -33,10 +35,11 @@ class Counters:
 
     def __init__(self, config: Config) -> None:
         self._master = Master(config.master_socket, config.runtime_socket)
-        #: by worker and instance id: the requests that its table said last
-        self._last: dict[tuple[int, str], int] = {}
-        #: by instance id: the requests seen so far
+        #: by worker and instance id: the requests, and the failed ones, that its table said last
+        self._last: dict[tuple[int, str], tuple[int, int]] = {}
+        #: by instance id: the requests, and the failed ones, seen so far
         self._requests: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
 
     async def read(self) -> dict[str, Traffic]:
         """By instance id; nothing while there is no HAProxy. Raises NotAnswering if there is one and it is silent."""
@@ -48,7 +51,9 @@ class Counters:
             raise NotAnswering(f"HAProxy does not say what it carries: {error}.") from error
         open_now = self._count(tables)
         streams = _streams(tables)
-        return {key: Traffic(count, self._requests[key], streams[key]) for key, count in open_now.items()}
+        return {
+            key: Traffic(count, self._requests[key], streams[key], self._failed[key]) for key, count in open_now.items()
+        }
 
     async def _tables(self) -> dict[int, str]:
         """Each live worker's table. A worker that ended while it was asked has nothing open."""
@@ -66,13 +71,15 @@ class Counters:
         keeps an instance awake a little longer and never puts one to sleep that is in use.
         """
         open_now: Counter[str] = Counter()
-        last: dict[tuple[int, str], int] = {}
+        last: dict[tuple[int, str], tuple[int, int]] = {}
         for worker, table in tables.items():
-            for key, connections, requests in _ENTRY.findall(table):
+            for key, connections, *counts in _ENTRY.findall(table):
                 open_now[key] += int(connections)
-                last[worker, key] = int(requests)
-                change = abs(int(requests) - self._last.get((worker, key), 0))
-                self._requests[key] = self._requests.get(key, 0) + change
+                requests, failed = (int(count or 0) for count in counts)
+                before = self._last.get((worker, key), (0, 0))
+                last[worker, key] = requests, failed
+                self._requests[key] = self._requests.get(key, 0) + abs(requests - before[0])
+                self._failed[key] = self._failed.get(key, 0) + abs(failed - before[1])
         self._last = last
         return open_now
 
