@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -175,7 +176,9 @@ class _TreeCopy:
             return
         with ExitStack() as opened:
             inner = opened.enter_context(opened_folder(name, here))
-            with suppress(FileExistsError):
+            present = _stat(name, there)
+            if present is None or not stat.S_ISDIR(present.st_mode):
+                _make_way(name, there)
                 os.mkdir(name, 0o700, dir_fd=there)
             written = opened.enter_context(opened_folder(name, there))
             earlier = _open_if_there(opened, name, before) if before is not None else None
@@ -184,12 +187,11 @@ class _TreeCopy:
 
     def _link(self, here: int, there: int, name: str, path: PurePosixPath) -> None:
         """A link that stays inside is copied as the link it is; nothing here ever follows one."""
-        target = os.readlink(name, dir_fd=here)
+        target = _read_link(name, here)
         if not stays_inside(path, target):
             self.done.leave_out(str(path), "a symbolic link that leads outside")
             return
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=there)
+        _make_way(name, there)
         os.symlink(target, name, dir_fd=there)
 
     def _file(
@@ -197,8 +199,7 @@ class _TreeCopy:
     ) -> None:
         present = _stat(name, there)
         if present is None or not _same(present, known):
-            if present is not None:
-                os.unlink(name, dir_fd=there)
+            _make_way(name, there)
             if before is not None and self._linkable(str(path)) and _linked(name, before, there, known):
                 self.done.linked += 1
             else:
@@ -284,6 +285,24 @@ def _stat(name: str, folder: int) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _read_link(name: str, folder: int) -> str:
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise OSError(errno.ELOOP, "no link any more", name) from error
+        raise
+
+
+def _make_way(name: str, folder: int) -> None:
+    """Take away what an earlier pass left in the copy under this name."""
+    present = _stat(name, folder)
+    if present is not None and stat.S_ISDIR(present.st_mode):
+        shutil.rmtree(name, dir_fd=folder)
+    elif present is not None:
+        os.unlink(name, dir_fd=folder)
 
 
 def _linked(name: str, before: int, there: int, known: os.stat_result) -> bool:

@@ -80,7 +80,7 @@ class SnapshotStore:
     ) -> Manifest:
         """A snapshot of the instance as it stands. One that is there already is answered as it is.
 
-        1 storage and the other files, 2 databases, 3 storage again, 4 verified and counted, 5 flushed, 6 renamed.
+        1 storage and other files, 2 databases, 3 if awake: files again, 4 verified and counted, 5 flushed, 6 renamed.
         Awake: SQLite's backup API on read-only connections; nobody is stopped. Asleep: the caller holds its lock.
         `base`: the newest earlier snapshot; unchanged files under storage get a second name from there. `thorough`:
         every page of the databases is read; without it they are opened only, for a copy made while people wait.

@@ -50,10 +50,11 @@ def take(request: Request, target: Path, errand: Errand) -> Manifest:
     Raises SnapshotUnusable, DiskTrouble, OSError.
     """
     began = time.monotonic()
-    copied = _files(request, target, errand)
+    copied = again = _files(request, target, errand)
     taken_at = datetime.now(UTC)
     _databases(request, target, errand)
-    again = _files(request, target, errand)
+    if request.awake:
+        again = _files(request, target, errand)
     counts = verified(target, errand, thorough=request.thorough)
     found = measure(target)
     return Manifest(
