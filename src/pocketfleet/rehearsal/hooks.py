@@ -19,7 +19,7 @@ _LINES = (re.compile(r" at (?:<eval>|\S*?\.[jt]s):(\d+):\d+"), re.compile(r"\bLi
 _CALLS_BACK = re.compile(r" at (?:<eval>|\S*?\.[jt]s):\d+:\d+(?:\(\d+\))?(?: \(native\))?$")
 #: Jobs that PocketBase registers itself.
 _OWN_JOBS = re.compile(r"^__pb\w*__$")
-_VARIABLE = re.compile(r"\\\{[^/]*?\.\.\.\\\}|\\\{[^/]*?\\\}|:[A-Za-z_]\w*|\\\*")
+_VARIABLE = re.compile(r"(\{[^/}]*\}|:[A-Za-z_]\w*|\*)")
 #: What an attempted write sets off, by the words in an event's name.
 _ACTIONS = ("Create", "Update", "Delete")
 
@@ -193,7 +193,10 @@ def _was_read(one: Registration, asked: Sequence[tuple[str, str]]) -> bool:
 
 def route_pattern(path: str) -> re.Pattern[str]:
     """A registered path, old or new form, as what matches the addresses it answers."""
-    pattern = _VARIABLE.sub(lambda found: ".*" if "..." in found[0] or "*" in found[0] else "[^/?]+", re.escape(path))
+    pattern = "".join(
+        re.escape(part) if number % 2 == 0 else ".*" if part == "*" or part.endswith("...}") else "[^/?]+"
+        for number, part in enumerate(_VARIABLE.split(path))
+    )
     return re.compile(rf"{pattern.rstrip('/') or '/'}/?(?:\?.*)?$")
 
 
