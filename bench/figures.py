@@ -48,6 +48,11 @@ def percentile(samples: Sequence[float], share: float) -> float:
     return ordered[min(max(rank, 1), len(ordered)) - 1]
 
 
+def p25(samples: Sequence[float]) -> float:
+    """The 25th percentile."""
+    return percentile(samples, 0.25)
+
+
 def p95(samples: Sequence[float]) -> float:
     """The 95th percentile."""
     return percentile(samples, 0.95)

@@ -12,7 +12,7 @@ from tests.server import EMAIL, PASSWORD, Server, running
 
 from bench.bare import Bare, Outside, copy, outside, write_log_rows
 from bench.client import ask, get
-from bench.figures import Figure, p95, spread
+from bench.figures import Figure, p25, p95, spread
 
 #: Pairs of one wake of ours and one bare start, in turn.
 PAIRS = 50
@@ -39,12 +39,14 @@ def _alone(server: Server, place: Outside) -> list[Figure]:
     get(_edge(server), _host(server, "alone"))
     put_to_sleep(server, "alone")
     ours, bare = pairs(server, "alone", place.like("alone"), PAIRS)
-    added = median(ours) - median(bare)
-    detail = {"ours": spread(ours), "bare": spread(bare), "pairs": PAIRS, "samples": [ours, bare]}
+    # of each pair, since what else runs on the machine slows both of it
+    added = median(one - other for one, other in zip(ours, bare, strict=True))
+    detail = {"ours": spread(ours), "bare": spread(bare), "pairs": PAIRS, "added": added, "samples": [ours, bare]}
     against = "bare exec -> first 200, same data"
-    median_goal = f"<= 10 ms more (it is {added:.1f}); aim 1.2x"
+    median_goal = f"<= 10 ms more (pair by pair: {added:.1f}); aim 1.2x"
     return [
         _figure("wake, median", "ms", ours, bare, median, against, median_goal, added <= 10, detail),
+        _figure("wake, p25: the machine to itself", "ms", ours, bare, p25, against, "", None, {}),
         _figure("wake, p95", "ms", ours, bare, p95, against, "<= 2x", p95(ours) <= 2 * p95(bare), {}),
     ]
 
