@@ -52,7 +52,7 @@ def _count(attempts: Iterable[Attempt]) -> Seen:
 def _about(attempt: Attempt) -> str:
     if attempt.kind == "mail":
         return "mail"
-    return _VARIES.sub("…", attempt.target.partition("://")[2].partition("/")[0] or attempt.target)
+    return _host(attempt.target)
 
 
 def _host(target: str) -> str:

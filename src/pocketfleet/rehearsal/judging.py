@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketfleet.domain.behaviour_changes import known_changes
+from pocketfleet.domain.redaction import redact
 from pocketfleet.domain.releases import Version
 from pocketfleet.rehearsal.answers import Releases, cells, compare_answers, compare_probes, slower
 from pocketfleet.rehearsal.attempts import compare_attempts, not_reached
@@ -25,7 +26,7 @@ from pocketfleet.rehearsal.hooks import (
 from pocketfleet.rehearsal.identities import SUPERUSER
 from pocketfleet.rehearsal.inspected import Inspected
 from pocketfleet.rehearsal.lint import lint, lint_findings
-from pocketfleet.rehearsal.report import Finding, Report, Section, SectionReport, Source, by_weight
+from pocketfleet.rehearsal.report import Finding, Report, Section, SectionReport, Severity, Source, by_weight
 from pocketfleet.rehearsal.requests import Asked
 from pocketfleet.rehearsal.rounds import Round, Script
 from pocketfleet.rehearsal.rules import Cells, compare_cells, compare_rules
@@ -158,9 +159,16 @@ def _hooks(seen: Seen, registered: Sequence[Registration]) -> SectionReport:
     elif old.answered:
         found += missing_crons(registered, new.crons)
     if seen.again is not None:
+        found += _fresh_errors(old, new, seen.again)
         found += compare_routes(registered, *(_route_statuses(seen, one) for one in (old, new)))
     facts = {"registered": [str(one) for one in registered], "crons": {"before": old.crons, "after": new.crons}}
     return SectionReport(facts, tuple(by_weight(found)))
+
+
+def _fresh_errors(old: Round, new: Round, again: Round) -> list[Finding]:
+    """What the new release alone logs as an error: jobs and hooks that fail without a request."""
+    fresh = sorted(new.errors - old.errors - again.errors)
+    return [Finding(Severity.BREAKS, Section.HOOKS, f"Something fails now: {redact(text)}") for text in fresh[:20]]
 
 
 def _printed(played: Round) -> str:
@@ -191,7 +199,8 @@ def _unobserved(seen: Seen, registered: Sequence[Registration]) -> list[str]:
     asked += [(ask.method, ask.path) for ask, answer in writes if ask.about == "route" and answer.status]
     verbs = {"POST": "create", "PATCH": "update", "DELETE": "delete"}
     written = [(ask.collection, verbs[ask.method]) for ask, answer in writes if ask.about == "write" and answer.is_ok]
-    return unobserved(registered, asked=asked, written=written)
+    ran = set(seen.old.ran) & set(seen.new.ran)
+    return unobserved(registered, asked=asked, written=written, ran=ran)
 
 
 def _lint(seen: Seen) -> SectionReport:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pocketfleet.domain.releases import Version
 from pocketfleet.rehearsal.boot import Boot, boot
@@ -17,7 +20,13 @@ from pocketfleet.rehearsal.inspected import Inspected, read_data
 from pocketfleet.rehearsal.replay import Answer, Client, Player
 from pocketfleet.rehearsal.requests import Ask
 from pocketfleet.rehearsal.sandbox import Attempt, Confined
+from pocketfleet.runtime import inspect
 from pocketfleet.runtime.errands import Errand, Progress, carry_out
+
+#: Level of errors in PocketBase's log (slog's).
+_ERROR = 8
+_JOBS_SECONDS = 0.5
+_VARIES = re.compile(r"\b[a-z0-9]{15}\b|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,10 @@ class Round:
     tokens: dict[Identity, str] = field(default_factory=dict)
     token_statuses: dict[Identity, int] = field(default_factory=dict)
     crons: list[str] | None = None
+    #: the tenant's own jobs that were started, last of all
+    ran: list[str] = field(default_factory=list)
+    #: what PocketBase logged as an error, requests apart
+    errors: set[str] = field(default_factory=set)
     attempts: list[Attempt] = field(default_factory=list)
     output: str = ""
 
@@ -114,9 +127,14 @@ async def _ask(
         finally:
             client.close()
 
+    begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
     await carry_out(work, progress)
+    if done.ran:
+        # they run by themselves, and nothing tells when they are done
+        await asyncio.sleep(_JOBS_SECONDS)
     await running.stop()
     done.attempts = running.attempts
+    done.errors = await asyncio.to_thread(_errors, clone.folder, begun)
     done.output += running.output()
 
 
@@ -134,6 +152,27 @@ def _play(clone: Clone, client: Client, errand: Errand, script: Script, first: R
     done.token_statuses = _try_tokens(client, first.tokens if first else done.tokens, clone.release)
     seconds = script.seconds[1] if first is None else None
     done.written = player.play(script.writing, lambda number: tell(len(script.reading) + number), seconds)
+
+    jobs = [job for job in done.crons or [] if not job.startswith("__pb")]
+    if first is None or first.ran:
+        done.ran = [job for job in jobs if _run(client, minter, job)]
+
+
+def _run(client: Client, minter: Minter, job: str) -> bool:
+    """Start one of the tenant's jobs; whether that could be done."""
+    return client.ask("POST", f"/api/crons/{quote(job, safe='')}", token=minter.token(SUPERUSER)).is_ok
+
+
+def _errors(folder: Path, begun: str) -> set[str]:
+    """What was logged as an error since then, without what varies."""
+    found = set()
+    for row in inspect.request_log(folder):
+        if str(row["created"]) < begun:
+            break
+        if row["level"] >= _ERROR and row.get("type") != "request":
+            facts = [str(row[name]) for name in ("jobId", "error", "details") if row.get(name)]
+            found.add(_VARIES.sub("…", ": ".join([str(row["message"]), *facts]))[:300])
+    return found
 
 
 def _telling(errand: Errand, total: int) -> Any:
