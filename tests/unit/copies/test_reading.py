@@ -17,6 +17,7 @@ from pocketfleet.errors import SnapshotNotFound, SnapshotUnusable
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.manifest import Manifest
 from pocketfleet.runtime.snapshots import SnapshotStore
+from pocketfleet.runtime.taking import fingerprints
 from tests.unit.copies.folders import small_data
 
 MANIFEST = Manifest(
@@ -144,6 +145,22 @@ def test_digests_see_one_changed_value(tmp_path: Path) -> None:
     assert one == same
     assert one["notes"]["id"] == other["notes"]["id"]
     assert one["notes"]["word"] != other["notes"]["word"]
+
+
+async def test_a_folder_and_its_copy_have_the_same_fingerprints_whatever_lies_in_it(home: Path) -> None:
+    live = home / "instances" / "aaaaaaaaaaaaaaa"
+    small_data(live)
+    for name in ("pb_hooks", "pb_migrations"):
+        (live / name / "lib").mkdir(parents=True)
+        (live / name / "lib" / "a.js").write_text(name)
+        (live / name / "inside.js").symlink_to("lib/a.js")
+        (live / name / "outside.js").symlink_to("/etc/hostname")
+        os.mkfifo(live / name / "fifo")
+    manifest = await SnapshotStore(Config(home=home)).take("aaaaaaaaaaaaaaa", "one", release="0.40.6", awake=False)
+    assert fingerprints(live) == manifest.fingerprints
+    assert len(manifest.left_out) == 4
+    (live / "pb_hooks" / "inside.js").unlink()
+    assert fingerprints(live)["hooks"] != manifest.fingerprints["hooks"]
 
 
 async def test_what_the_store_says_of_what_is_not_sound(home: Path) -> None:
