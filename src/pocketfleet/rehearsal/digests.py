@@ -8,6 +8,7 @@ from typing import Any
 
 from pocketfleet.domain.releases import has_superusers_collection
 from pocketfleet.rehearsal.inspected import Inspected
+from pocketfleet.rehearsal.limits import compare_limits
 from pocketfleet.rehearsal.report import Finding, Section, Severity
 
 #: PocketBase's own books. It writes them as it likes; what they mean is compared by schema, rules and settings.
@@ -23,7 +24,8 @@ _DROPPED_OF = {"_admins": {"avatar"}}
 
 
 def compare_records(before: Inspected, after: Inspected, again: Inspected | None = None) -> list[Finding]:
-    """What became of the records: lost ones are fatal, changed contents are named by table and column.
+    """What became of the records: lost ones are fatal, changed contents are named by table and column, and so are
+    values that are too long to be saved again.
 
     `again` is a second run of the old release: what differs between the two old runs varies by itself and is left out.
     """
@@ -39,7 +41,7 @@ def compare_records(before: Inspected, after: Inspected, again: Inspected | None
             found.append(_other_count(table, counts.get(table, 0), after.counts.get(table, 0)))
         else:
             found += _compare_columns(table, old[table], after.digests[table], noisy)
-    return found
+    return found + compare_limits(before, after)
 
 
 def record_counts(before: Inspected, after: Inspected) -> dict[str, dict[str, int | None]]:

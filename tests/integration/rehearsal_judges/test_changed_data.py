@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from pocketfleet.domain.releases import Version
+from pocketfleet.rehearsal.digests import compare_records
 from pocketfleet.rehearsal.inspected import read_data
+from pocketfleet.rehearsal.limits import compare_limits
 from pocketfleet.rehearsal.report import Finding, Severity
-from tests.integration.rehearsal_judges.shops import clone
+from tests.integration.rehearsal_judges.shops import clone, running
 from tests.integration.rehearsal_judges.test_plain_data import After, compared
 
 #: Data of 0.22 under the newest, and data of 0.23 under the newest.
@@ -146,3 +148,21 @@ def test_a_secret_is_never_shown(findings_of: Callable[[str, str, Change], list[
     assert "tttt" not in told
     assert "ssss" not in told
     assert "q7" not in told
+
+
+def test_a_text_too_long_for_the_new_release_is_found_and_really_cannot_be_saved(shop: Callable[[str], Path]) -> None:
+    old, new = "0.22.27", "0.40.6"
+    folder = shop(old)
+    with running(folder, old) as there:
+        there.sign_in()
+        (order,) = there.request("GET", "/api/collections/orders/records?perPage=1")["items"]
+        path = f"/api/collections/orders/records/{order['id']}"
+        there.request("PATCH", path, {"note": "ä" * 5001})
+    before = read_data(folder, Version(old))
+    with running(folder, new) as there:
+        there.sign_in()
+        assert there.ask("PATCH", path, {"items": []})[0] == 400
+    (finding,) = compare_limits(before, read_data(folder, Version(new)))
+    assert (finding.severity, finding.where) == (Severity.BREAKS, "orders.note")
+    assert finding.detail == {"longest": 5001, "limit": 5000}
+    assert [one.where for one in compare_records(before, read_data(folder, Version(new)))] == ["orders.note"]
