@@ -113,6 +113,10 @@ class Config:
         """One folder per instance: consistent copies to go back to. On the same disk as `instances`."""
         return self.home / "snapshots"
 
+    def upload(self, upload_id: str) -> Path:
+        """Where a finished upload lies."""
+        return self.incoming / f"{upload_id}.zip"
+
     @property
     def operator_file(self) -> Path:
         """The operator's token of this start, mode 0600."""

@@ -68,7 +68,8 @@ def make_server(config: Config) -> Server:
     from django.core.asgi import get_asgi_application
     from django.db import connections
 
-    from pocketfleet.web.application import App, Application
+    from pocketfleet.web.application import Application
+    from pocketfleet.web.asgi import App
 
     # each request has a thread of its own here: a kept connection would never be found again
     connections.settings["default"]["CONN_MAX_AGE"] = 0

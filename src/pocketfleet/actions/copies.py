@@ -160,6 +160,18 @@ def import_instance(
     return instance, operation
 
 
+def note_upload(upload_id: str, size: int, sha256: str, *, acting_user: User | None) -> None:
+    """A file came in whole; it waits for an operation that uses it."""
+    with transaction.atomic():
+        audited(acting_user, "upload", upload_id, size=size, sha256=sha256)
+
+
+def note_download(backup: Backup, *, acting_user: User | None) -> None:
+    """All of an instance's data leaves."""
+    with transaction.atomic():
+        audited(acting_user, "download_backup", backup.instance_id, backup=backup.id, name=backup.name)
+
+
 def find_snapshot(instance_id: str, reference: str) -> Snapshot:
     """The instance's snapshot with this id. Raises SnapshotNotFound."""
     found = Snapshot.objects.filter(instance_id=instance_id, id=reference).first() if is_id(reference) else None

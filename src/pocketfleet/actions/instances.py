@@ -250,7 +250,7 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(value, bool):
                 raise WrongSetting(f"{name} takes true or false.", setting=name)
         elif name == "backup_plan":
-            plan = BackupPlan.parse(_object(name, value))
+            plan = BackupPlan.parse(_object(name, value or {}))
             value = plan.as_json() if plan else {}
         elif name == "retention":
             value = Retention.parse(_object(name, value)).as_json() if value else {}

@@ -51,11 +51,6 @@ def new_data(config: Config, operation_id: str) -> Path:
     return folder_of(config, operation_id) / _NEW
 
 
-def upload_path(config: Config, upload_id: str) -> Path:
-    """Where a finished upload lies."""
-    return config.incoming / f"{upload_id}.zip"
-
-
 async def bring(work: Work, source_id: str) -> dict[str, Any]:
     """Bring aside what the params name: `snapshot`, `backup` or `upload`; none: the source instance as it is now.
 
@@ -70,7 +65,7 @@ async def bring(work: Work, source_id: str) -> dict[str, Any]:
     if backup_id := work.params.get("backup"):
         return await _from_backup(work, str(backup_id), target)
     if upload_id := work.params.get("upload"):
-        path = upload_path(tools.config, str(upload_id))
+        path = tools.config.upload(str(upload_id))
         if not path.is_file():
             raise UploadNotFound("The uploaded file is gone. Upload it again.")
         return _told(await read_archive(path, target, _limits(tools), work.progress))
@@ -159,7 +154,7 @@ async def finish(work: Work, *, keep_old: bool) -> str:
                 putting_back.recover(folder, live, ())
                 remove_tree(folder)
             if upload_id := work.params.get("upload"):
-                upload_path(config, str(upload_id)).unlink(missing_ok=True)
+                config.upload(str(upload_id)).unlink(missing_ok=True)
         return str(kept) if keep_old else ""
 
     return await carry_out(end)

@@ -1,19 +1,13 @@
-"""The ASGI application: Django behind a limit on what it is sent, with the hub within its reach."""
+"""The ASGI application: Django behind a limit on what it is sent, the hub within its reach; large files beside it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from pocketfleet.errors import PocketfleetError, TooLarge
+from pocketfleet.web import transfers
+from pocketfleet.web.asgi import App, Message, Receive, Scope, Send, announced
 from pocketfleet.web.hub import Hub
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Bytes of a request's body. Django reads the whole body, to disk if need be, before it knows who sends it.
 BODY_LIMIT = 2 * 1024 * 1024
@@ -29,8 +23,11 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"{scope['type']} is not served")
+        if transfers.takes(scope):
+            await transfers.serve(scope, receive, send)
+            return
         body = Body(receive)
-        if _announced(scope) > BODY_LIMIT:
+        if announced(scope) > BODY_LIMIT:
             body.too_large = True
         else:
             await self._django({**scope, "pocketfleet.hub": self._hub}, body.receive, send)
@@ -54,13 +51,6 @@ class Body:
             self.too_large = True
             return {"type": "http.disconnect"}
         return message
-
-
-def _announced(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name.lower() == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
 
 
 async def _refuse(send: Send, error: PocketfleetError) -> None:

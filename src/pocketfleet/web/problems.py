@@ -66,8 +66,8 @@ def page(request: HttpRequest, error: PocketfleetError) -> HttpResponse:
     if not request.headers.get("HX-Request"):
         return render(request, "plain.html", context, status=error.status)
     response = render(request, "notice.html", context, status=error.status)
-    response.headers["HX-Retarget"] = "#notice"
-    response.headers["HX-Reswap"] = "innerHTML"
+    # not htmx's own retargeting: it looks from the button, which a live refresh may have taken off the page meanwhile
+    response.headers["X-Notice"] = "1"
     return response
 
 

@@ -131,6 +131,8 @@ def instance_row(row: Any, config: Config) -> Row:
         "always_awake": row.always_awake,
         "policy": row.policy,
         "window": row.window,
+        "backup_plan": row.backup_plan,
+        "retention": row.retention,
         "idle_timeout": config.idle_timeout if own is None else own,
         "idle_timeout_own": own,
         "superuser_email": row.superuser_email,

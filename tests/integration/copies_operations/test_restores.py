@@ -199,7 +199,7 @@ async def test_requests_wait_while_it_is_replaced(yard: Yard, monkeypatch: pytes
     instance, _ = await with_posts(yard, "0.40.6")
     origin = await copied(yard, instance, "snapshot")
     reached, go_on = asyncio.Event(), asyncio.Event()
-    verify = restore.verify
+    verify = restore.verify  # type: ignore[attr-defined]
 
     async def slow(*arguments: object) -> object:
         reached.set()

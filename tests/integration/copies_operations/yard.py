@@ -16,7 +16,6 @@ from pocketfleet.config import Config
 from pocketfleet.domain.hostnames import new_id
 from pocketfleet.domain.states import OperationState
 from pocketfleet.models import Instance, Operation
-from pocketfleet.operations import staging
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.engine import Engine
 from pocketfleet.operations.plans import PLANS
@@ -96,7 +95,7 @@ class Yard:
         """As if it had been uploaded."""
         identifier = new_id()
         self.config.incoming.mkdir(exist_ok=True)
-        shutil.copyfile(path, staging.upload_path(self.config, identifier))
+        shutil.copyfile(path, self.config.upload(identifier))
         return identifier
 
     def incoming(self) -> list[str]:

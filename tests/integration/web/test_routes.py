@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from pocketfleet.domain.states import OperationState
-from pocketfleet.models import Operation, Rehearsal, Snapshot
+from pocketfleet.models import Backup, Operation, Rehearsal, Snapshot
 from pocketfleet.web.urls import urlpatterns
 from tests.integration.web.served import Served, make_instance
 
@@ -32,6 +32,19 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/rehearsals/{rehearsal_id}", None),
     ("GET", "/instances/{ref}/probes", None),
     ("PUT", "/instances/{ref}/probes", {"items": [{"path": "/api/health"}]}),
+    ("GET", "/instances/{ref}/snapshots", None),
+    ("POST", "/instances/{ref}/snapshots", {"note": "before the sale"}),
+    ("DELETE", "/instances/{ref}/snapshots/{snapshot_id}", None),
+    ("GET", "/instances/{ref}/backups", None),
+    ("POST", "/instances/{ref}/backups", {"full": True}),
+    ("POST", "/instances/{ref}/backups/{name}/verify", {}),
+    ("DELETE", "/instances/{ref}/backups/{name}", None),
+    ("GET", "/instances/{ref}/backups/{name}/file", None),
+    ("POST", "/uploads", {}),
+    ("POST", "/instances/{ref}/restore", {"backup": "one.zip"}),
+    ("POST", "/instances/{ref}/clone", {"name": "copy"}),
+    ("POST", "/imports", {"name": "imported", "upload": "uploaded1234567"}),
+    ("GET", "/instances/{ref}/events", None),
     ("GET", "/instances/{ref}/secrets", None),
     ("PATCH", "/instances/{ref}/secrets", {"KEY": "value"}),
     ("GET", "/instances/{ref}/logs", None),
@@ -50,19 +63,25 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/events", None),
 ]
 REHEARSAL = "rehearsed123456"
+SNAPSHOT = "snapshot1234567"
 UNSAFE = [route for route in ROUTES if route[0] != "GET"]
 
 
 def filled(path: str, operation_id: str = "nothing", token_id: str = "1") -> str:
     """The address of a route."""
     ids = {"operation_id": operation_id, "token_id": token_id, "rehearsal_id": REHEARSAL}
+    ids |= {"snapshot_id": SNAPSHOT, "name": "one.zip"}
     return PREFIX + path.format(ref="shop", version="0.40.6", **ids)
 
 
-def make_shop() -> None:
+def make_shop(served: Served) -> None:
     """An instance that was upgraded once, and that nobody works on."""
     shop = make_instance("shop")
-    Snapshot.objects.create(instance=shop, purpose="checkpoint", release="0.36.9")
+    Snapshot.objects.create(id=SNAPSHOT, instance=shop, purpose="checkpoint", release="0.36.9")
+    Backup.objects.create(instance=shop, name="one.zip", purpose="manual", release="0.36.9", sha256="0" * 64)
+    path = served.config.backups / shop.id / "one.zip"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"zip")
     Rehearsal.objects.create(
         id=REHEARSAL, instance=shop, operation_id="x", from_release="0.36.9", to_release="0.40.6", verdict="safe"
     )
@@ -119,7 +138,7 @@ def test_a_token_opens_every_route(served: Served) -> None:
     made = served.operator.post(f"{PREFIX}/tokens", json={"name": "laptop", "expires_in_days": 1}).json()
     assert made["token"].startswith("pf_")
     client = served.client(authorization=f"Bearer {made['token']}")
-    make_shop()
+    make_shop(served)
     operation_id = served.operator.get(f"{PREFIX}/operations").json()["items"][0]["id"]
     for method, path, body in ROUTES:
         if method == "DELETE":

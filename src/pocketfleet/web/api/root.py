@@ -14,10 +14,40 @@ from pydantic_core import from_json
 from pocketfleet import __version__
 from pocketfleet.errors import PocketfleetError, WrongRequest, WrongUsage
 from pocketfleet.web import problems
-from pocketfleet.web.api import events, instances, logs, operations, releases, secrets, server, tokens, upgrades
+from pocketfleet.web import transfers as large_files
+from pocketfleet.web.api import (
+    backups,
+    events,
+    feed,
+    instances,
+    logs,
+    operations,
+    releases,
+    secrets,
+    server,
+    snapshots,
+    tokens,
+    transfers,
+    upgrades,
+)
 from pocketfleet.web.api.authentication import SignedIn
 from pocketfleet.web.api.schemas import ProblemOut
 
+_MODULES = (
+    server,
+    instances,
+    upgrades,
+    snapshots,
+    backups,
+    transfers,
+    secrets,
+    logs,
+    operations,
+    feed,
+    releases,
+    tokens,
+    events,
+)
 _ERRORS = {
     "400": "The request cannot be read.",
     "401": "Not signed in.",
@@ -48,7 +78,9 @@ class FleetAPI(NinjaAPI):
     def get_openapi_schema(self, **kwargs: Any) -> OpenAPISchema:
         """OpenAPI 3.1 with a problem+json answer for every error."""
         if self._schema is None:
-            self._schema = _with_problems(super().get_openapi_schema(**kwargs))
+            schema = super().get_openapi_schema(**kwargs)
+            schema["paths"] |= large_files.OPENAPI
+            self._schema = _with_problems(schema)
         return self._schema
 
     def get_openapi_operation_id(self, operation: Any) -> str:
@@ -68,7 +100,7 @@ def make_api() -> NinjaAPI:
         parser=JSONParser(),
         urls_namespace="api",
     )
-    for module in (server, instances, upgrades, secrets, logs, operations, releases, tokens, events):
+    for module in _MODULES:
         api.add_router("", _by_alias(module.router))
     api.add_exception_handler(ValidationError, _validation)
     api.add_exception_handler(HttpError, _http_error)

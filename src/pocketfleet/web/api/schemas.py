@@ -69,6 +69,12 @@ class InstanceOut(Schema):
     dev: bool
     always_awake: bool
     policy: Literal["auto", "schema-safe", "ask", "off"] = Field(description="How it follows its range by itself.")
+    backup_plan: dict[str, Any] = Field(
+        description="When it is backed up: `cron`, `zone`, `keep`, `full`; {} for never."
+    )
+    retention: dict[str, int] = Field(
+        description="Snapshots kept: `last`, `daily`, `weekly`; {} for the server's rule."
+    )
     window: dict[str, Any] = Field(description="When it may: `days` (0 is Monday), `from`, `to`, `zone`; {} for ever.")
     idle_timeout: int = Field(description="Seconds that count: its own, or the server's.")
     idle_timeout_own: int | None
@@ -171,6 +177,8 @@ class InstanceChangesIn(In):
     always_awake: bool | None = None
     policy: str | None = Field(None, max_length=20)
     window: dict[str, Any] | None = None
+    backup_plan: dict[str, Any] | None = None
+    retention: dict[str, Any] | None = None
 
 
 class UpgradeIn(In):

@@ -80,10 +80,8 @@
   });
 
   let opened = [];
-  document.addEventListener("htmx:beforeSwap", (event) => {
+  document.addEventListener("htmx:beforeSwap", () => {
     opened = [...document.querySelectorAll("#live details[open]")].map((details) => details.id);
-    // whatever went wrong is said above the list, and the list stays
-    if (event.detail.xhr.getResponseHeader("HX-Retarget")) event.detail.shouldSwap = true;
   });
   document.addEventListener("htmx:afterSwap", (event) => {
     for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
@@ -94,18 +92,17 @@
     if (event.detail.requestConfig.verb !== "get") document.getElementById("notice")?.replaceChildren();
   });
   const unreachable = () => {
-    const notice = document.getElementById("notice");
-    if (!notice) return;
     const text = document.createElement("p");
     text.className = "notice bad";
     text.textContent = "The server did not answer. Nothing may have changed; try again in a moment.";
-    notice.replaceChildren(text);
+    return text;
   };
-  for (const name of ["htmx:sendError", "htmx:responseError"]) {
-    document.addEventListener(name, (event) => {
-      if (event.detail.requestConfig?.verb === "get") return;
-      if (name === "htmx:responseError" && event.detail.xhr.getResponseHeader("HX-Retarget")) return;
-      unreachable();
-    });
-  }
+  // whatever went wrong is said above the list, and the list stays
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const { xhr, successful, requestConfig } = event.detail;
+    const notice = document.getElementById("notice");
+    if (!notice || successful) return;
+    if (xhr.getResponseHeader("X-Notice")) notice.innerHTML = xhr.responseText;
+    else if (requestConfig?.verb !== "get") notice.replaceChildren(unreachable());
+  });
 })();

@@ -1,0 +1,72 @@
+"""Bringing data into instances: restores, clones, imports.
+
+POST /instances/{ref}/restore  what a snapshot, a backup or an upload holds takes the place of what is there
+POST /instances/{ref}/clone    a new instance with this one's data
+POST /imports                  a new instance of an uploaded PocketBase
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from ninja import Router
+from ninja.responses import Status
+
+from pocketfleet.actions import copies as actions
+from pocketfleet.actions.copies import Origin
+from pocketfleet.actions.instances import find_instance
+from pocketfleet.models import Instance, Operation
+from pocketfleet.web import reading
+from pocketfleet.web.api.copy_schemas import CloneIn, ImportIn, MadeOut, RestoreIn
+from pocketfleet.web.api.instances import started
+from pocketfleet.web.api.schemas import StartedOut
+from pocketfleet.web.callers import caller_of
+
+router = Router(tags=["transfers"])
+
+
+@router.post("/instances/{ref}/restore", response={202: StartedOut}, summary="Restore an instance")
+def restore_instance(request: HttpRequest, ref: str, body: RestoreIn) -> Status[dict[str, Any]]:
+    """The present state is kept as a snapshot, and comes back by itself where the result does not work. The release
+    is the instance's own, or one that fits the data."""
+    origin = Origin(body.snapshot or "", body.backup or "", body.upload or "")
+    return started(actions.restore_instance(find_instance(ref).id, origin, acting_user=caller_of(request).user))
+
+
+@router.post("/instances/{ref}/clone", response={202: MadeOut}, summary="Clone an instance")
+def clone_instance(request: HttpRequest, ref: str, body: CloneIn) -> Status[dict[str, Any]]:
+    """With its secrets and superusers; its mail and S3 are switched off unless they are to be kept."""
+    made = actions.clone_instance(
+        find_instance(ref).id,
+        body.name,
+        Origin(body.snapshot or "", body.backup or ""),
+        keep_mail=body.keep_mail,
+        keep_s3=body.keep_s3,
+        acting_user=caller_of(request).user,
+    )
+    return _made(*made)
+
+
+@router.post("/imports", response={202: MadeOut}, summary="Import a PocketBase")
+def import_instance(request: HttpRequest, body: ImportIn) -> Status[dict[str, Any]]:
+    """From an upload: a backup of PocketBase's own, one of ours, or a packed `pb_data`. Its superusers stay."""
+    made = actions.import_instance(
+        body.name,
+        body.upload,
+        version_range=body.range,
+        email=body.email,
+        password=body.password,
+        settings=body.settings,
+        acting_user=caller_of(request).user,
+    )
+    return _made(*made)
+
+
+def _made(instance: Instance, operation: Operation) -> Status[dict[str, Any]]:
+    made = {
+        "instance": reading.instance(settings.CONFIG, instance.id),
+        "operation": reading.operation(operation.id),
+    }
+    return Status(202, made)
