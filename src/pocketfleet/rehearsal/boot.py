@@ -26,9 +26,12 @@ _OUTPUT = 4000
 #: The end of a start that failed over a hook, and not over a migration or the data.
 _HOOKS = re.compile(r"(?i)failed to execute .*\.js|pb_hooks|\.pb\.js")
 
+#: A collection, and the one of its parts that does not pass: a rule, its fields, its query.
+_PART = re.compile(r"(?i)collection [\"'`]([\w-]+)[\"'`] validation failure: (\w+):")
 #: What PocketBase names when it does not start, most telling first; the first group is the name.
 _OBSTACLES = (
     r"([\w./-]+\.(?:pb\.)?js)\b",
+    r"(?i)error in view (\w+)",
     r"(?i)collection [\"'`]([\w-]+)[\"'`]",
     r"(?i)(?:failed to (?:save|update|migrate) )collection ([\w-]+)",
     r"(?i)no such column: ([\w.\[\]]+)",
@@ -36,7 +39,6 @@ _OBSTACLES = (
     r"(?i)no such table: ([\w.]+)",
     r"(?i)index [\"'`]?([\w-]+)[\"'`]? already exists",
     r"(?i)there is already another table or index with this name: ([\w-]+)",
-    r"(?i)error in view (\w+)",
     r"(?i)failed to apply migration ([\w.-]+)",
 )
 
@@ -113,6 +115,8 @@ def obstacle(output: str) -> str:
     lines = [line for line in output.splitlines() if not line.startswith("Applied ")]
     telling = [line for line in lines if re.search(r"(?i)error|fail|panic|invalid|no such", line)] or lines[-4:]
     text = "\n".join(telling)
+    if found := _PART.search(text):
+        return f"{found[1]}.{found[2]}"
     for pattern in _OBSTACLES:
         if found := re.search(pattern, text):
             return Path(found[1]).name if found[1].endswith(".js") else found[1]

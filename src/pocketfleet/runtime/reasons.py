@@ -16,6 +16,10 @@ _HINTS = (
     (r"disk is full|no space left on device", "The disk is full: free some space."),
     (r"readonly database|read-only file system", "The data directory cannot be written: check the disk it is on."),
     (r"permission denied", "Something may not be read or written: check the owner and mode of the instance's files."),
+    (
+        r"failed to apply migration \S+\.go\b",
+        "PocketBase's own migration cannot take this data along: correct what it names, with the present release.",
+    ),
     (r"failed to apply migration", "A migration fails: correct or remove its file in pb_migrations."),
     (
         r"failed to execute .*\.js|\.pb\.js|ReferenceError|SyntaxError|TypeError",
