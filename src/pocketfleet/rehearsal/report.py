@@ -145,7 +145,7 @@ class Report:
     sections: Mapping[Section, SectionReport]
     #: what nobody looked at, in plain words
     not_covered: tuple[str, ...] = ()
-    #: what changed between the two releases for everybody: {"since", "text", "kind"}
+    #: what changed between the two releases for everybody: {"since", "touches", "text"}
     known_changes: tuple[Mapping[str, str], ...] = ()
     took_ms: int = 0
     #: no network was within reach
