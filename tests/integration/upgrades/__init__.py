@@ -1,0 +1,1 @@
+"""Following ranges, watching new releases, and what the API tells of both."""
