@@ -77,32 +77,32 @@ def test_no_field_is_forgotten_here() -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_every_field_comes_from_the_environment(name: str, tmp_path: Path) -> None:
+def test_every_field_comes_from_the_environment(name: str, home: Path) -> None:
     text, _, value = VALUES[name]
-    settings = {"home": str(tmp_path), **BESIDE.get(name, {}), name: text}
+    settings = {"home": str(home), **BESIDE.get(name, {}), name: text}
     assert getattr(load(environment(**settings)), name) == value
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_every_field_comes_from_toml(name: str, tmp_path: Path) -> None:
+def test_every_field_comes_from_toml(name: str, home: Path) -> None:
     _, toml, value = VALUES[name]
     beside = "".join(f'{key} = "{item}"\n' for key, item in BESIDE.get(name, {}).items())
-    (tmp_path / "x.toml").write_text(f"{beside}{name} = {toml}\n")
-    assert getattr(load({"POCKETFLEET_CONFIG": str(tmp_path / "x.toml")}), name) == value
+    (home / "x.toml").write_text(f"{beside}{name} = {toml}\n")
+    assert getattr(load({"POCKETFLEET_CONFIG": str(home / "x.toml")}), name) == value
 
 
-def test_overrides_outweigh_the_environment_which_outweighs_the_file(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere.toml").write_text("port = 1\nidle_timeout = 2\nlog_bytes = 3\n")
-    environ = environment(home=str(tmp_path), port="10", idle_timeout="20") | {
-        "POCKETFLEET_CONFIG": str(tmp_path / "elsewhere.toml")
+def test_overrides_outweigh_the_environment_which_outweighs_the_file(home: Path) -> None:
+    (home / "elsewhere.toml").write_text("port = 1\nidle_timeout = 2\nlog_bytes = 3\n")
+    environ = environment(home=str(home), port="10", idle_timeout="20") | {
+        "POCKETFLEET_CONFIG": str(home / "elsewhere.toml")
     }
     found = load(environ, port=100)
     assert (found.port, found.idle_timeout, found.log_bytes) == (100, 20, 3)
 
 
-def test_without_anything_the_defaults_fit(tmp_path: Path) -> None:
-    found = load({}, home=tmp_path)
-    assert found == Config(home=tmp_path)
+def test_without_anything_the_defaults_fit(home: Path) -> None:
+    found = load({}, home=home)
+    assert found == Config(home=home)
     assert found.public_url == "http://localhost:8080"
     assert found.starts_limit >= 2
     assert Config().home == Path.home() / ".pocketfleet"
@@ -118,11 +118,12 @@ def test_without_anything_the_defaults_fit(tmp_path: Path) -> None:
         ("quarantine", "-1"), ("bind", " , "), ("domain", ""), ("domain", "exa mple.org"), ("domain", "-a.org"),
         ("domain", "a..b"), ("domain", "Example.org"), ("domain", "bücher.de"), ("url", "example.org"),
         ("upload_bytes", "0"), ("snapshots_last", "0"), ("snapshots_daily", "-1"), ("snapshots_weekly", "-1"),
-        ("smtp_url", "mail.example.org"), ("release_sources", "npm"), ("release_sources", "folder"), ("log_level", "LOUD"), ("home", "/" + "a" * 100),
+        ("smtp_url", "mail.example.org"), ("release_sources", "npm"), ("release_sources", "folder"), ("log_level", "LOUD"),
+        ("home", "/" + "a" * 100),
     ],
 )  # fmt: skip
-def test_a_wrong_value_names_its_setting(name: str, value: str, tmp_path: Path) -> None:
-    settings = {"home": str(tmp_path), name: value}
+def test_a_wrong_value_names_its_setting(name: str, value: str, home: Path) -> None:
+    settings = {"home": str(home), name: value}
     with pytest.raises(WrongConfiguration, match=f"POCKETFLEET_{name.upper()}") as caught:
         load(environment(**settings))
     assert "\n" not in caught.value.detail
@@ -135,28 +136,28 @@ def test_a_wrong_value_names_its_setting(name: str, value: str, tmp_path: Path) 
         "wake_timeout = false", "domain = true", "wake_timeout = nan", "home = 5",
     ],
 )  # fmt: skip
-def test_a_wrong_kind_in_toml_names_its_setting(toml: str, tmp_path: Path) -> None:
-    (tmp_path / "x.toml").write_text(toml)
+def test_a_wrong_kind_in_toml_names_its_setting(toml: str, home: Path) -> None:
+    (home / "x.toml").write_text(toml)
     name = toml.split(" ")[0].upper()
     with pytest.raises(WrongConfiguration, match=f"POCKETFLEET_{name}"):
-        load({"POCKETFLEET_CONFIG": str(tmp_path / "x.toml")})
+        load({"POCKETFLEET_CONFIG": str(home / "x.toml")})
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [(b"port = ", "not TOML"), (b"prot = 8080", "prot"), (b"[edge]\nthreads = 1", "edge"), (b"\xff\xfe", "not TOML")],
 )
-def test_a_wrong_file_is_named(content: bytes, says: str, tmp_path: Path) -> None:
-    path = tmp_path / "pocketfleet.toml"
+def test_a_wrong_file_is_named(content: bytes, says: str, home: Path) -> None:
+    path = home / "pocketfleet.toml"
     path.write_bytes(content)
     with pytest.raises(WrongConfiguration, match=says) as caught:
-        load(environment(home=str(tmp_path)))
+        load(environment(home=str(home)))
     assert str(path) in caught.value.detail
 
 
-def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+def test_a_named_file_must_be_there(home: Path) -> None:
     with pytest.raises(WrongConfiguration, match=r"none\.toml"):
-        load({"POCKETFLEET_CONFIG": str(tmp_path / "none.toml")})
+        load({"POCKETFLEET_CONFIG": str(home / "none.toml")})
 
 
 @given(
@@ -190,8 +191,8 @@ def test_the_environment_for_our_children_says_the_same(overrides: dict[str, Any
         ),
     ],
 )
-def test_addresses_as_people_type_them(settings: dict[str, Any], dashboard: str, instance: str, tmp_path: Path) -> None:
-    config = load({}, home=tmp_path, **settings)
+def test_addresses_as_people_type_them(settings: dict[str, Any], dashboard: str, instance: str, home: Path) -> None:
+    config = load({}, home=home, **settings)
     assert config.public_url == dashboard
     assert config.instance_url("shop") == instance
 

@@ -257,11 +257,13 @@ async def test_a_disk_that_refuses_is_said_at_once(home: Path, shelf: Shelf) -> 
 
 
 async def test_a_guest_goes_on_when_its_executable_is_replaced(store: ReleaseStore, shelf: Shelf) -> None:
-    shelf.content = b"#!/bin/sh\ncase $1 in --version) echo pocketbase version 0.40.6;; *) cat;; esac\n"
+    shelf.content = b"#!/bin/sh\ncase $1 in --version) echo pocketbase version 0.40.6;; *) echo runs; exec cat;; esac\n"
     path = (await store.fetch("0.40.6", offers(), "", silent)).path
     guest = await asyncio.create_subprocess_exec(
         path, "serve", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
+    assert guest.stdout is not None
+    assert await guest.stdout.readline() == b"runs\n"
     await store.discard("0.40.6")
     await store.fetch("0.40.6", offers(), "", silent)
     said, _ = await guest.communicate(b"still here")
