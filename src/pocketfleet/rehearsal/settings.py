@@ -79,7 +79,8 @@ def _from_old(collection: Mapping[str, Any], settings: Mapping[str, Any]) -> dic
     providers = {} if not options.get("allowOAuth2Auth") else _old_providers(settings)
     ways: dict[str, Any] = {
         "passwordAuth": {"enabled": bool(names), "identityFields": names},
-        "oauth2": {"enabled": bool(options.get("allowOAuth2Auth")), "providers": providers},
+        # allowed with nobody to sign in by is what 0.23 calls not enabled
+        "oauth2": {"enabled": bool(providers), "providers": providers},
         "email": {
             "required": bool(options.get("requireEmail")),
             "onlyDomains": options.get("onlyEmailDomains") or [],
