@@ -118,7 +118,8 @@ def test_without_anything_the_defaults_fit(home: Path) -> None:
         ("quarantine", "-1"), ("bind", " , "), ("domain", ""), ("domain", "exa mple.org"), ("domain", "-a.org"),
         ("domain", "a..b"), ("domain", "Example.org"), ("domain", "bücher.de"), ("url", "example.org"),
         ("upload_bytes", "0"), ("snapshots_last", "0"), ("snapshots_daily", "-1"), ("snapshots_weekly", "-1"),
-        ("smtp_url", "mail.example.org"), ("release_sources", "npm"), ("release_sources", "folder"), ("log_level", "LOUD"),
+        ("smtp_url", "mail.example.org"), ("release_sources", "npm"), ("release_sources", "folder"),
+        ("log_level", "LOUD"),
         ("home", "/" + "a" * 100),
     ],
 )  # fmt: skip

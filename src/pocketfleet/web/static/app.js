@@ -97,12 +97,15 @@
     text.textContent = "The server did not answer. Nothing may have changed; try again in a moment.";
     return text;
   };
-  // whatever went wrong is said above the list, and the list stays
-  document.addEventListener("htmx:afterRequest", (event) => {
-    const { xhr, successful, requestConfig } = event.detail;
-    const notice = document.getElementById("notice");
-    if (!notice || successful) return;
-    if (xhr.getResponseHeader("X-Notice")) notice.innerHTML = xhr.responseText;
-    else if (requestConfig?.verb !== "get") notice.replaceChildren(unreachable());
+  // Whatever went wrong is said above the list, and the list stays. Heard from the request itself: a live refresh may
+  // have taken the button off the page meanwhile, and with it all of htmx's own events.
+  document.addEventListener("htmx:beforeSend", (event) => {
+    const { xhr, requestConfig } = event.detail;
+    xhr.addEventListener("loadend", () => {
+      const notice = document.getElementById("notice");
+      if (!notice || (xhr.status >= 200 && xhr.status < 400)) return;
+      if (xhr.getResponseHeader("X-Notice")) notice.innerHTML = xhr.responseText;
+      else if (requestConfig.verb !== "get") notice.replaceChildren(unreachable());
+    });
   });
 })();
