@@ -80,7 +80,8 @@
   });
 
   let opened = [];
-  document.addEventListener("htmx:beforeSwap", () => {
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.xhr.getResponseHeader("X-Notice")) event.detail.shouldSwap = false;
     opened = [...document.querySelectorAll("#live details[open]")].map((details) => details.id);
   });
   document.addEventListener("htmx:afterSwap", (event) => {
