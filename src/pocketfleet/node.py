@@ -26,6 +26,8 @@ log = logging.getLogger("pocketfleet.node")
 GLANCE_EVERY = 5.0
 CHECK_EVERY = 600.0
 HOUSEKEEPING_EVERY = 3600.0
+#: Seconds between two looks at scheduled backups and mail; cron's finest is a minute.
+CLOCK_EVERY = 20.0
 #: Seconds between two looks at instances that changed their release not long ago.
 WATCH_EVERY = 2.0
 #: Seconds between two looks for intents that could not be carried out.
@@ -44,6 +46,7 @@ class Node:
         from pocketfleet.operations.plans import PLANS
         from pocketfleet.operations.reconcile import Reconciler
         from pocketfleet.operations.resolve import Resolver
+        from pocketfleet.operations.schedule import Clock
         from pocketfleet.operations.seen import SeenWriter
         from pocketfleet.operations.tools import Tools
         from pocketfleet.operations.watch import Watcher
@@ -65,7 +68,12 @@ class Node:
         self.fleet = Fleet(config, self.database, self.routes, self.store)
         self.seen = SeenWriter(self.database)
         self.logs = LogKeeper(config)
-        self.gate = Gate(config.gate_socket, self._resolve, wake_timeout=config.wake_timeout)
+        self.gate = Gate(
+            config.gate_socket,
+            self._resolve,
+            wake_timeout=config.wake_timeout,
+            restoring=lambda instance_id: self.supervisor.expect_restart(instance_id),
+        )
         self.open_routes = HeldRoutes(self.routes, self.gate)
         self.supervisor = Supervisor(
             ProcessRunner(config),
@@ -88,6 +96,7 @@ class Node:
             snapshots=SnapshotStore(config),
         )
         self.engine = Engine(PLANS, self.tools, self.database)
+        self.clock = Clock(self.tools)
         self.reconciler = Reconciler(self.fleet, self.supervisor, self.database)
         self.follower = Follower(self.tools)
         self.watcher = Watcher(self.tools, self.counters.read)
@@ -132,6 +141,7 @@ class Node:
             "releases": _every(self.config.release_refresh, self._refresh_releases),
             "followers": self.follower.run(),
             "new releases": _every(WATCH_EVERY, self.watcher.look),
+            "clock": _every(CLOCK_EVERY, self.clock.tick),
             "housekeeping": _every(HOUSEKEEPING_EVERY, self._keep_house),
             "executables": self._mend_releases(),
         }
@@ -171,6 +181,7 @@ class Node:
 
         await prune_records(self.tools)
         await purge_due(self.tools)
+        await self.clock.clear_away()
 
     async def _resolve(self, question: Question) -> Go | Refuse:
         return await self.resolver.resolve(question)

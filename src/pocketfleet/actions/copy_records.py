@@ -239,6 +239,11 @@ def tell_of_failed_backup(instance_id: str, operation_id: str) -> None:
     tell(instance_id, "backup_failed", text, PROBLEM, operation_id)
 
 
+def with_copies() -> list[str]:
+    """Ids of the instances that have snapshots."""
+    return list(Snapshot.objects.order_by().values_list("instance_id", flat=True).distinct())
+
+
 def forget_copies(instance_id: str) -> None:
     """The instance is gone for good, and its copies with it."""
     Snapshot.objects.filter(instance_id=instance_id).delete()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from pocketfleet.actions.copy_records import forget_copies
 from pocketfleet.actions.observations import due_for_purge, mark_purged
 from pocketfleet.actions.operations import prune_operations
 from pocketfleet.actions.records import prune_changes
+from pocketfleet.errors import PocketfleetError
 from pocketfleet.operations.files import purge_quarantine
 from pocketfleet.operations.tools import Tools
+from pocketfleet.runtime.disk import remove_tree
 
 log = logging.getLogger(__name__)
 
 
 async def purge_due(tools: Tools) -> list[str]:
-    """Remove the files of instances whose time in quarantine is over; answers their ids.
+    """Remove the files and copies of instances whose time in quarantine is over; answers their ids.
 
     One that cannot be removed is left for the next call, with a warning.
     """
@@ -23,9 +26,12 @@ async def purge_due(tools: Tools) -> list[str]:
     for instance_id in await tools.database.call(due_for_purge, tools.config.quarantine):
         try:
             await asyncio.to_thread(purge_quarantine, tools.config, instance_id)
-        except OSError as error:
+            await tools.snapshots.remove_all(instance_id)
+            await asyncio.to_thread(remove_tree, tools.config.backups / instance_id)
+        except (OSError, PocketfleetError) as error:
             log.warning("quarantine of %s cannot be removed: %s", instance_id, error, extra={"instance": instance_id})
             continue
+        await tools.database.call(forget_copies, instance_id)
         await tools.database.call(mark_purged, instance_id)
         log.info("quarantine of %s removed", instance_id, extra={"instance": instance_id})
         purged.append(instance_id)

@@ -165,6 +165,7 @@ async def sweep(tools: Tools) -> None:
     open_ids = await tools.database.call(copy_records.open_ids)
     used = await tools.database.call(copy_records.in_use, "upload")
     await asyncio.to_thread(_sweep, tools.config, open_ids, used)
+    await asyncio.to_thread(_sweep_replaced, tools.config)
 
 
 async def _from_snapshot(work: Work, source_id: str, snapshot_id: str, target: Path) -> dict[str, Any]:
@@ -230,3 +231,12 @@ def _sweep_folder(folder: Path, open_ids: Collection[str]) -> None:
         log.error("%s holds data that an operation could not put back; look at it before you remove it", folder)
         return
     remove_tree(folder)
+
+
+def _sweep_replaced(config: Config) -> None:
+    """Damaged data that a restore replaced, once its time in quarantine is over."""
+    for path in config.quarantine_folder.glob("?" * 15 + "-" + "?" * 15):
+        # its own change is the move: what lies in it was changed before
+        if time.time() - path.lstat().st_ctime > config.quarantine:
+            remove_tree(path)
+            log.info("replaced data removed: %s", path.name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pocketfleet.errors import PocketfleetError
 from pocketfleet.routing import protocol
-from pocketfleet.routing.protocol import Go, Question, Refuse
+from pocketfleet.routing.protocol import Go, Question, Refuse, Restores
 
 __all__ = ["Gate", "Go", "Question", "Refuse"]
 
@@ -30,11 +30,20 @@ class Gate:
     A question that is open when the gate stops gets no answer: HAProxy asks again until somebody listens.
     """
 
-    def __init__(self, socket: Path, resolve: Resolve, *, wake_timeout: float = 30.0) -> None:
-        """`wake_timeout`: seconds that `resolve` may take, counted anew after a hold."""
+    def __init__(
+        self,
+        socket: Path,
+        resolve: Resolve,
+        *,
+        wake_timeout: float = 30.0,
+        restoring: Callable[[str], None] = lambda instance_id: None,
+    ) -> None:
+        """`wake_timeout`: seconds that `resolve` may take, counted anew after a hold. `restoring` is told of instances
+        whose PocketBase is about to restore a backup of its own."""
         self._socket = socket
         self._resolve = resolve
         self._wake_timeout = wake_timeout
+        self._restoring = restoring
         self._holds: dict[str, asyncio.Event] = {}
         self._parked: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
@@ -89,6 +98,11 @@ class Gate:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         question = await _read_question(reader)
+        if isinstance(question, Restores):
+            self._restoring(question.instance_id)
+            writer.write(protocol.encode_noted())
+            await writer.drain()
+            return
         if question is None:
             return
         self._parked[question.instance_id] += 1
@@ -136,11 +150,11 @@ class Gate:
             del self._parked[instance_id]
 
 
-async def _read_question(reader: asyncio.StreamReader) -> Question | None:
+async def _read_question(reader: asyncio.StreamReader) -> Question | Restores | None:
     try:
         async with asyncio.timeout(protocol.QUESTION_TIMEOUT):
             line = await reader.readuntil(b"\n")
-        return protocol.decode_question(line)
+        return protocol.decode_told(line)
     except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, protocol.ProtocolError) as error:
         if not isinstance(error, asyncio.IncompleteReadError):
             _log.warning("the gate was asked something it does not understand: %s", error)

@@ -6,6 +6,11 @@ One question and one answer per connection, each one line of ASCII words between
     PF1 GO <address:port> END
     PF1 REFUSE <status> <code> <retry after in seconds, or -> <reason, percent-encoded> END
 
+And one that is told, when a PocketBase has agreed to restore a backup of its own, before its client hears of it:
+
+    PF1 RESTORES <instance id> END
+    PF1 NOTED END
+
 The last word tells a whole line from one that was cut short; whoever gets half an answer asks again. A change of
 form takes a new first word: the Lua of an old HAProxy worker may ask a newer gate.
 """
@@ -18,6 +23,7 @@ from urllib.parse import quote, unquote
 
 VERSION = "PF1"
 ASK, GO, REFUSE, END = "ASK", "GO", "REFUSE", "END"
+RESTORES, NOTED = "RESTORES", "NOTED"
 FRESH, STALE = "fresh", "stale"
 
 #: Bytes of a question or an answer; longer ones are no question of ours.
@@ -28,6 +34,8 @@ LONGEST_REASON = 2400
 
 #: Seconds between two tries of the Lua while nobody answers at the gate.
 ASK_AGAIN = 0.1
+#: Seconds that an answer of PocketBase waits until the gate knows of its restore, which begins a second later.
+NOTICE_TIMEOUT = 0.8
 #: Seconds in which a whole question must have arrived.
 QUESTION_TIMEOUT = 5.0
 #: Seconds that a request waits at most while its instance is held: the budget of a cutover (30 s), the way back in it.
@@ -81,6 +89,13 @@ class Refuse:
     retry_after: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Restores:
+    """This instance's PocketBase is about to restore a backup of its own."""
+
+    instance_id: str
+
+
 def encode_question(question: Question) -> bytes:
     """The line that asks; the Lua writes the same."""
     freshness = STALE if question.stale else FRESH
@@ -93,6 +108,19 @@ def decode_question(line: bytes) -> Question:
     if len(words) != 6 or words[1] != ASK or words[3] not in (FRESH, STALE) or not _ID.fullmatch(words[2]):
         raise ProtocolError("not a question")
     return Question(words[2], words[3] == STALE, printable(unquote(words[4], errors="replace"), LONGEST_CAUSE))
+
+
+def decode_told(line: bytes) -> Question | Restores:
+    """What is asked or told in a line. Raises ProtocolError."""
+    words = _words(line)
+    if len(words) == 4 and words[1] == RESTORES and _ID.fullmatch(words[2]):
+        return Restores(words[2])
+    return decode_question(line)
+
+
+def encode_noted() -> bytes:
+    """The line that says that it was heard."""
+    return f"{VERSION} {NOTED} {END}\n".encode()
 
 
 def encode_answer(answer: Go | Refuse) -> bytes:

@@ -112,6 +112,7 @@ def _lua(config: Config) -> dict[str, object]:
         "wake_seconds": config.wake_timeout,
         "longest_seconds": config.wake_timeout + protocol.HOLD_TIMEOUT + 5,
         "longest_cause": protocol.LONGEST_CAUSE,
+        "notice_seconds": protocol.NOTICE_TIMEOUT,
         "page": _template("page.html"),
     }
 

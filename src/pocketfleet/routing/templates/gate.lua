@@ -41,9 +41,9 @@ local function json(text)
 end
 
 -- One try. Whether anybody listened, and the answer's line, whole or not.
-local function ask(question)
+local function ask(question, seconds)
     local socket = core.tcp()
-    socket:settimeout(LONGEST_SECONDS)
+    socket:settimeout(seconds or LONGEST_SECONDS)
     if not socket:connect(GATE) then
         socket:close()
         return false, nil
@@ -134,6 +134,20 @@ core.register_action("ask_gate", { "http-req" }, function(txn, freshness)
         refuse(txn, answer)
     end
 end, 1)
+
+-- PocketBase answers a restore of its own at once, and begins a second later. Node must know before anybody could stop
+-- it; where nobody listens at the gate, nobody stops it either.
+core.register_action("tell_restore", { "http-res" }, function(txn)
+    local told = string.format("{{version}} RESTORES %s END\n", txn:get_var("txn.instance"))
+    local deadline = now() + {{notice_seconds}}
+    repeat
+        local _, line = ask(told, {{notice_seconds}})
+        if line == "{{version}} NOTED END" then
+            return
+        end
+        core.msleep(ASK_AGAIN_MS)
+    until now() > deadline
+end)
 
 core.register_action("wait_for_control", { "http-req" }, function()
     local start = now()

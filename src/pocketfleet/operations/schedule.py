@@ -1,0 +1,36 @@
+"""What is done by the clock: scheduled backups, mail, and clearing away what nobody uses."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from pocketfleet.actions import copy_records
+from pocketfleet.actions.events import prune_events
+from pocketfleet.operations import staging
+from pocketfleet.operations.mail import Mailer
+from pocketfleet.operations.tools import Tools
+
+log = logging.getLogger(__name__)
+
+
+class Clock:
+    """Reads only instances that have a plan, and events that were not mailed."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._mailer = Mailer(tools.config, tools.database)
+
+    async def tick(self) -> None:
+        """One look: node calls it every so often, and what it opens the engine notices."""
+        begun = await self._tools.database.call(copy_records.begin_due_backups, datetime.now(UTC))
+        if begun:
+            log.info("scheduled backups begun: %d", len(begun))
+        await self._mailer.send_due()
+
+    async def clear_away(self) -> None:
+        """Uploads that nobody used, leftovers of copies, and the feed of long ago: at the start and now and then."""
+        await staging.sweep(self._tools)
+        for instance_id in await self._tools.database.call(copy_records.with_copies):
+            await self._tools.snapshots.sweep(instance_id)
+        await self._tools.database.call(prune_events)
