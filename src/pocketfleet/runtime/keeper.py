@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +34,9 @@ _LEFTOVER_PATIENCE = 0.05
 _RESTORING = 15.0
 #: Seconds in which a process that is being killed, which still accepts and hangs up, is gone.
 _DYING = 1.0
+
+#: Seconds from a start's end to what is done about it for others, so that the requests that wait go on first.
+_AFTER_THOSE_WHO_WAIT = 0.001
 
 _log = logging.getLogger(__name__)
 
@@ -254,12 +257,21 @@ class Keeper:
                 self._note(f"woken by {cause}", asked)
                 raise self._start_failed(error) from error
             self._is_up(running)
-            self._publishing = _begin(self._publish(running))
-        milliseconds = (time.monotonic() - began) * 1000
-        self._note(f"woken by {cause}", asked)
-        self._note(f"awake after {milliseconds:.0f} ms, PocketBase {running.release}")
-        _log.info("awake pid=%d ms=%.0f", running.pid, milliseconds, extra={"instance": self._id})
+            milliseconds = (time.monotonic() - began) * 1000
+            story = {
+                f"woken by {cause}": asked,
+                f"awake after {milliseconds:.0f} ms, PocketBase {running.release}": datetime.now(UTC),
+            }
+            self._publishing = _begin(self._make_known(running, story))
         return running.address
+
+    async def _make_known(self, running: Running, story: Mapping[str, datetime]) -> None:
+        """The route and the log: a millisecond that nobody need wait for, since who waits gets the address itself."""
+        await asyncio.sleep(_AFTER_THOSE_WHO_WAIT)
+        await self._publish(running)
+        for text, at in story.items():
+            self._note(text, at)
+        _log.info("awake pid=%d", running.pid, extra={"instance": self._id})
 
     async def _start(self) -> Running:
         guest = self._around.guest_of(self._id)
