@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import threading
+import zipfile
 from typing import Any
 
 import pytest
@@ -81,7 +83,7 @@ def test_a_range_that_holds_data_names_the_way(server: Server, shop: str) -> Non
 
 def test_going_back_says_what_is_lost_and_then_does_it(server: Server, shop: str) -> None:
     written = len(texts(server, shop)) - 3
-    asked = server.cli("rollback", shop, "--json", check=False)
+    asked = server.cli("rollback", shop, "--export", "--json", check=False)
     operation = json.loads(asked.stdout)
     assert (asked.returncode, operation["state"]) == (3, "asking"), asked.stderr
     assert (operation["from"], operation["to"]) == (NEW, OLD)
@@ -89,6 +91,13 @@ def test_going_back_says_what_is_lost_and_then_does_it(server: Server, shop: str
     assert 0 < lost["created"] <= written
     assert len(lost["created_ids"]) == lost["created"]
     assert server.show(shop)["release"] == NEW
+
+    answer = server.api.get(f"/instances/{shop}/backups/{operation['result']['export']}/file")
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        exported = json.loads(archive.read("records/notes.json"))
+    assert sorted(record["id"] for record in exported["created"]) == lost["created_ids"]
+    assert all(record["text"] for record in exported["created"])
 
     done = server.cli("rollback", shop, "--accept-loss")
     assert f"back on PocketBase {OLD}" in done.stdout

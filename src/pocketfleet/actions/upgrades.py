@@ -55,13 +55,15 @@ def rollback_instance(
     snapshot_id: str | None = None,
     *,
     accept_loss: bool = False,
+    export: bool = False,
     by_itself: bool = False,
     acting_user: User | None,
 ) -> Operation:
     """Go back to a snapshot with its release; None for the checkpoint of the last change of release.
 
     Without `accept_loss` it ends by asking where anything would be lost; `by_itself` also where hooks or migrations
-    are others by now. Raises SnapshotNotFound, OperationOpen.
+    are others by now. `export` writes what would be lost as a zip among the backups. Raises SnapshotNotFound,
+    OperationOpen.
     """
     with transaction.atomic():
         instance = _found(instance_id)
@@ -71,6 +73,7 @@ def rollback_instance(
             "from": instance.release,
             "release": snapshot.release,
             "accept_loss": accept_loss,
+            "export": export,
             "by_itself": by_itself,
         }
         operation = open_operation("rollback", instance=instance, params=params, acting_user=acting_user)

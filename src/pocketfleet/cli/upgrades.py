@@ -59,13 +59,16 @@ def rollback(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Go back although what was written since is lost.")
     ] = False,
+    export: Annotated[
+        bool, typer.Option("--export", help="Write what would be lost as a zip among the backups.")
+    ] = False,
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
     """Go back to a snapshot and its release. Where that loses anything it says what, and ends with 3."""
     from pocketfleet.cli.follow import follow
 
-    wanted = {"snapshot": snapshot, "accept_loss": accept_loss}
+    wanted = {"snapshot": snapshot, "accept_loss": accept_loss, "export": export}
     with connect() as client:
         operation = client.post(path_of(name, "rollback"), {key: value for key, value in wanted.items() if value})
         operation = operation["operation"]
@@ -208,7 +211,9 @@ def _print_rollback(operation: dict[str, Any], name: str) -> None:
         )
         if checkpoint := result.get("checkpoint"):
             print(f"What was there until now is kept: snapshot {checkpoint}")
-    elif operation["state"] in ("pending", "running"):
+    if file := result.get("export"):
+        print(f"What is lost, as a file: {file}, among its backups")
+    if operation["state"] in ("pending", "running"):
         print(f"{name} goes back to PocketBase {operation['to']}; see `pocketfleet operations {name}`.")
 
 

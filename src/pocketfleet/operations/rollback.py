@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from pocketfleet.actions import events
-from pocketfleet.actions.copy_records import range_of
+from pocketfleet.actions.copy_records import range_of, record_backup
 from pocketfleet.actions.upgrades import refuse_release
 from pocketfleet.domain.following import fingerprint
+from pocketfleet.domain.ids import derived_id
 from pocketfleet.domain.ranges import matches
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
@@ -22,6 +24,7 @@ from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.runtime.changes import Changes, changes_between
+from pocketfleet.runtime.exports import write_losses
 from pocketfleet.runtime.manifest import Manifest
 
 #: Collections whose records come and go with each sign-in.
@@ -49,6 +52,8 @@ async def _losses(work: Work) -> dict[str, Any]:
     new = tools.snapshots.path(work.instance_id, present.snapshot_id)
     changes = await asyncio.to_thread(changes_between, old, new)
     result = {**work.outputs["resolve"][RESULT], "lost": losses(changes)}
+    if work.params.get("export") and not changes.nothing:
+        result["export"] = await _export(work, old, new)
     output = {"present": present.snapshot_id, RESULT: result}
     same_code = not work.params.get("by_itself") or _same_code(work.outputs["resolve"]["fingerprints"], present)
     if work.params.get("accept_loss") or (loses_nothing(changes) and same_code):
@@ -60,6 +65,27 @@ async def _losses(work: Work) -> dict[str, Any]:
         events.tell, work.instance_id, "asking", text, events.WARNING, work.operation_id, **result
     )
     return ends(OperationState.ASKING, output)
+
+
+async def _export(work: Work, old: Path, new: Path) -> str:
+    """What would be lost as a zip among the backups, to be downloaded and removed like those; answers its name."""
+    tools: Tools = work.tools
+    name, found = f"lost-{work.operation_id}.zip", work.outputs["resolve"]
+    target = tools.config.backups / work.instance_id / name
+    facts = {"from": found["from"], "to": found["to"], "snapshot": str(work.params["snapshot"])}
+    written = await write_losses(old, new, target, facts, work.progress)
+    await tools.database.call(
+        record_backup,
+        work.instance_id,
+        derived_id(work.operation_id, "export"),
+        name=name,
+        purpose="lost",
+        release=found["from"],
+        full=False,
+        size=written.size,
+        sha256=written.sha256,
+    )
+    return name
 
 
 async def _checkpoint(work: Work) -> dict[str, Any]:

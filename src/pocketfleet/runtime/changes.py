@@ -59,23 +59,23 @@ class Changes:
         return not self.records and self.files.total == 0
 
 
-def changes_between(old: Path, new: Path) -> Changes:
+def changes_between(old: Path, new: Path, *, listed: int | None = LISTED) -> Changes:
     """What going back from `new` to `old` would lose; both hold a `pb_data` that nobody writes to.
 
-    Raises SnapshotUnusable.
+    `listed`: so many ids are named, of each kind; None for all. Raises SnapshotUnusable.
     """
     with opened(new) as connection:
         was, now = _attached(connection, old), _collections(connection, "main")
         records = {}
         for key in sorted(was.keys() | now.keys(), key=lambda key: (now.get(key) or was[key])["name"]):
             name = str((now.get(key) or was[key])["name"])
-            found = _records(connection, was.get(key), now.get(key))
+            found = _records(connection, was.get(key), now.get(key), listed)
             if found.total:
                 records[name] = found
     schema = sorted(
         str((now.get(key) or was[key])["name"]) for key in was.keys() | now.keys() if was.get(key) != now.get(key)
     )
-    return Changes(records=records, files=_files(old / "pb_data", new / "pb_data"), schema=schema)
+    return Changes(records=records, files=_files(old / "pb_data", new / "pb_data", listed), schema=schema)
 
 
 def records(data: Path, collection: str, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -114,13 +114,15 @@ def _collections(connection: sqlite3.Connection, where: str) -> dict[str, dict[s
     return found
 
 
-def _records(connection: sqlite3.Connection, was: dict[str, Any] | None, now: dict[str, Any] | None) -> Changed:
+def _records(
+    connection: sqlite3.Connection, was: dict[str, Any] | None, now: dict[str, Any] | None, listed: int | None
+) -> Changed:
     before = _table(connection, "old", was)
     after = _table(connection, "main", now)
     created = _ids(connection, after, before)
     deleted = _ids(connection, before, after)
     changed = _different(connection, before, after) if before and after else []
-    return Changed(len(created), len(changed), len(deleted), created[:LISTED], changed[:LISTED], deleted[:LISTED])
+    return Changed(len(created), len(changed), len(deleted), created[:listed], changed[:listed], deleted[:listed])
 
 
 def _table(connection: sqlite3.Connection, where: str, collection: dict[str, Any] | None) -> str:
@@ -152,12 +154,12 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
     return [item[0] for item in connection.execute(f"SELECT * FROM {table} LIMIT 0").description]  # noqa: S608
 
 
-def _files(old: Path, new: Path) -> Changed:
+def _files(old: Path, new: Path, listed: int | None) -> Changed:
     before, after = _stored(old / "storage"), _stored(new / "storage")
     created = sorted(after.keys() - before.keys())
     deleted = sorted(before.keys() - after.keys())
     changed = sorted(path for path in before.keys() & after.keys() if before[path] != after[path])
-    return Changed(len(created), len(changed), len(deleted), created[:LISTED], changed[:LISTED], deleted[:LISTED])
+    return Changed(len(created), len(changed), len(deleted), created[:listed], changed[:listed], deleted[:listed])
 
 
 def _stored(storage: Path) -> dict[str, tuple[int, int]]:

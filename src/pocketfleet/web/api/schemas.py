@@ -194,6 +194,7 @@ class RollbackIn(In):
 
     snapshot: str | None = Field(None, max_length=100, description="Else the checkpoint of the last change of release.")
     accept_loss: bool = Field(False, description="Go on where records or files would be lost.")
+    export: bool = Field(False, description="Write those as a zip among the backups; its name is `result.export`.")
 
 
 class RehearsalBriefOut(Schema):

@@ -56,6 +56,7 @@ def rollback_instance(request: HttpRequest, ref: str, body: RollbackIn) -> Statu
         find_instance(ref).id,
         body.snapshot,
         accept_loss=body.accept_loss,
+        export=body.export,
         acting_user=caller_of(request).user,
     )
     return started(operation)
