@@ -1,7 +1,7 @@
 """An instance's SQLite files: copied while PocketBase writes or while it sleeps, checked, and read.
 
-FACTS.md, "Lost writes": a live database is opened with `mode=ro` alone, through the backup API. A sleeping one is not
-opened at all, since even a reader leaves `-wal` and `-shm` behind: its files are copied and the copy is opened.
+FACTS.md, "Lost writes": a live database is opened with `mode=ro` alone, and under a lock (live_locks.py). A sleeping
+one is not opened at all, since even a reader leaves `-wal` and `-shm` behind: its files are copied, the copy is opened.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pocketfleet.errors import SnapshotUnusable
 from pocketfleet.runtime.copying import copy_file, keep_reserve
 from pocketfleet.runtime.disk import flush
 from pocketfleet.runtime.errands import Errand
+from pocketfleet.runtime.live_locks import in_use
 from pocketfleet.runtime.still_files import is_clean, is_plain, quoted
 
 #: Names of files in `pb_data` that are databases; what lies beside them belongs to them.
@@ -48,7 +49,7 @@ def copy_awake(source: Path, below: Path, target: Path, errand: Errand) -> None:
     WAL mode nobody waits for us. Raises SnapshotUnusable where it is a link, or no database; sqlite3.Error.
     """
     known = _plain_identity(source, below)
-    with contextlib.closing(_connect(source, "mode=ro")) as live:
+    with reading(source, live=True) as live:
         live.execute("BEGIN")
         live.execute("SELECT count(*) FROM sqlite_master").fetchone()
         _check_opened(source, known)
@@ -114,9 +115,10 @@ def reading(path: Path, *, live: bool = False) -> Iterator[sqlite3.Connection]:
 
     Raises sqlite3.Error.
     """
-    mode = "mode=ro" if live or not is_clean(path) else "mode=ro&immutable=1"
-    with contextlib.closing(_connect(path, mode)) as opened:
-        yield opened
+    with in_use(path) if live else contextlib.nullcontext():
+        mode = "mode=ro" if live or not is_clean(path) else "mode=ro&immutable=1"
+        with contextlib.closing(_connect(path, mode)) as opened:
+            yield opened
 
 
 def _integrity(opened: sqlite3.Connection) -> str:
