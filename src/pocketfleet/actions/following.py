@@ -21,6 +21,10 @@ from pocketfleet.domain.windows import Window
 from pocketfleet.errors import OperationOpen, PocketfleetError, WrongSetting
 from pocketfleet.models import Event, Instance, Operation, Rehearsal, Release
 
+_WORDS = {
+    "upgrade": ("Following the range to", events.WARNING),
+    "rollback": ("Going back by itself to", events.PROBLEM),
+}
 _ENDED_BADLY = (OperationState.FAILED, OperationState.ROLLED_BACK)
 
 
@@ -102,16 +106,20 @@ def course_facts(instance_id: str) -> tuple[Policy, Window | None]:
 
 
 def tell_of_failures(within: timedelta = timedelta(days=1)) -> None:
-    """An upgrade that nobody asked for and that failed without a word gets one."""
+    """What nobody asked for, an upgrade or going back from one, gets a word where it failed without any."""
     recent = Operation.objects.filter(
-        kind="upgrade", state__in=_ENDED_BADLY, finished_at__gte=timezone.now() - within, instance__deleted_at=None
+        kind__in=("upgrade", "rollback"),
+        state__in=_ENDED_BADLY,
+        finished_at__gte=timezone.now() - within,
+        instance__deleted_at=None,
     )
     told = Event.objects.filter(at__gte=timezone.now() - 2 * within).values("operation_id")
     for operation in recent.exclude(id__in=told):
         if operation.params.get("by_itself") and operation.instance_id:
             why = operation.error.get("detail", "the operation says why")
-            text = f"Following the range to PocketBase {operation.params['release']} failed: {why}"
-            events.tell(operation.instance_id, "upgrade_failed", text, events.WARNING, operation.id)
+            what, weight = _WORDS[operation.kind]
+            text = f"{what} PocketBase {operation.params['release']} failed: {why}"
+            events.tell(operation.instance_id, f"{operation.kind}_failed", text, weight, operation.id)
 
 
 def _followers() -> QuerySet[Instance]:
