@@ -85,6 +85,8 @@ async def make_clone(
 
 
 async def _neutralise(room: Room, work: Path, key: str) -> dict[str, Any] | None:
+    if not (room.folder / "pb_data" / "data.db").exists():
+        return {}
     raw = await asyncio.to_thread(tables.raw_settings, room.folder)
     if not raw:
         return {}

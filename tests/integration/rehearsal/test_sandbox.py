@@ -1,0 +1,270 @@
+"""The sandbox: what PocketBase sees of the machine and the world in it, and that it ends with whoever started it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from pocketfleet.errors import ReleaseUnusable
+from pocketfleet.rehearsal import sandbox
+from pocketfleet.rehearsal.boot import boot
+from pocketfleet.rehearsal.clone import Release, Surroundings, make_clone
+from pocketfleet.rehearsal.replay import Client
+from pocketfleet.rehearsal.sandbox import Attempt, Confined
+from pocketfleet.runtime.guest import make_folders
+from tests.pocketbases import executable
+
+#: Handlers share nothing with the file they stand in.
+ATTEMPT = 'const attempt = (what) => { try { return "" + what() } catch (error) { return "" + error } }'
+HOOKS = """
+routerAdd("GET", "/look", (e) => {
+  ATTEMPT
+  return e.json(200, {
+    root: $os.readDir("/").map((entry) => entry.name()),
+    passwd: attempt(() => $os.readFile("/etc/passwd").length),
+    parent: attempt(() => $os.readFile("/proc/1/root/etc/passwd").length),
+    environment: Object.keys(process.env),
+    run: attempt(() => $os.cmd("/bin/true").run()),
+    write: attempt(() => $os.writeFile("/usr/here", "x", 0o600)),
+    own: attempt(() => $os.writeFile("pb_data/here", "x", 0o600)),
+  })
+})
+routerAdd("GET", "/reach", (e) => {
+  ATTEMPT
+  const found = {}
+  for (const url of e.request.url.query().get("urls").split(",")) {
+    found[url] = attempt(() => $http.send({url: url, timeout: 5}).statusCode)
+  }
+  return e.json(200, found)
+})
+routerAdd("GET", "/mail", (e) => {
+  ATTEMPT
+  const message = new MailerMessage({
+    from: {address: "a@example.com"}, to: [{address: "b@example.com"}, {address: "c@example.com"}], subject: "Good day",
+  })
+  return e.json(200, {sent: attempt(() => $app.newMailClient().send(message))})
+})
+routerAdd("GET", "/hog", (e) => {
+  const held = []
+  for (let i = 0; i < 100000; i++) held.push("x".repeat(1000) + i + new Array(10000).join("y" + i))
+  return e.json(200, {held: held.length})
+})
+""".replace("ATTEMPT", ATTEMPT)
+OLD_HOOKS = (
+    HOOKS.replace("(e) =>", "(c) =>")
+    .replace("e.json", "c.json")
+    .replace("e.request.url.query()", "c.request().url.query()")
+)
+
+needs_sandbox = pytest.mark.skipif(not sandbox.available()[0], reason=f"no sandbox here: {sandbox.available()[1]}")
+
+
+@asynccontextmanager
+async def running(home: Path, release: str, *, sandboxed: bool) -> AsyncIterator[tuple[Confined, Any]]:
+    """A PocketBase with hooks in its room, and how to ask it."""
+    source = home / "snapshot"
+    make_folders(source)
+    (source / "pb_hooks" / "main.pb.js").write_text(OLD_HOOKS if release.startswith("0.22.") else HOOKS)
+    # its first start makes the settings that are neutralised
+    first = await make_clone(
+        source, home / "first", Release(release, executable(release)), Surroundings({}), sandboxed=sandboxed
+    )
+    start, confined = await boot(first)
+    assert start.answered, start
+    assert confined is not None
+    await confined.stop()
+    clone = await make_clone(
+        first.folder, home / "second", first.release, Surroundings({"SECRET": "x"}), sandboxed=sandboxed
+    )
+    start, confined = await boot(clone)
+    assert confined is not None, start
+    client = Client(confined.socket, patience=20)
+    try:
+        yield confined, lambda path: asyncio.to_thread(client.ask, "GET", path)
+    finally:
+        client.close()
+        await confined.close()
+
+
+@needs_sandbox
+@pytest.mark.parametrize("release", ["0.22.27", "0.40.6"])
+async def test_nothing_of_the_machine_is_there(home: Path, release: str) -> None:
+    async with running(home, release, sandboxed=True) as (_, ask):
+        seen = (await ask("/look")).content()
+    libraries = {"lib", "lib64"} if release == "0.22.27" else set()
+    assert set(seen["root"]) - libraries <= {"dev", "etc", "instance", "pocketbase", "proc", "tmp", "usr"}
+    assert "no such file" in seen["passwd"]
+    assert "no such file" in seen["parent"]
+    assert "no such file" in seen["run"]
+    assert "read-only file system" in seen["write"]
+    assert "rror" not in seen["own"]
+    assert set(seen["environment"]) == {
+        "SECRET",
+        "PATH",
+        "HOME",
+        "LANG",
+        "TZ",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "PWD",
+    } & set(seen["environment"])
+
+
+@pytest.mark.parametrize("sandboxed", [pytest.param(True, marks=needs_sandbox), False])
+@pytest.mark.parametrize("release", ["0.22.27", "0.40.6"])
+async def test_what_is_sent_is_noted_and_goes_nowhere(home: Path, release: str, sandboxed: bool) -> None:
+    urls = ["https://example.org/charge?key=1", "http://example.org/path?token=2", "http://10.1.2.3:99/x"]
+    async with running(home, release, sandboxed=sandboxed) as (confined, ask):
+        reached = (await ask(f"/reach?urls={','.join(map(quote, urls))}")).content()
+        mailed = (await ask("/mail")).content()
+        assert all("EOF" in answer for answer in reached.values()), reached
+        assert "rror" not in mailed["sent"]
+        await confined.stop()
+    assert set(confined.attempts) == {
+        Attempt("web", "example.org:443", "CONNECT"),
+        Attempt("web", "http://example.org/path", "GET"),
+        Attempt("web", "http://10.1.2.3:99/x", "GET"),
+        Attempt("mail", "b@example.com, c@example.com", "Good day"),
+    }
+
+
+@needs_sandbox
+async def test_past_the_proxy_there_is_no_network(home: Path) -> None:
+    """Go never asks a proxy for its own machine, and hooks may take proxies away: the namespace must hold alone."""
+    listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    async with listener, running(home, "0.40.6", sandboxed=True) as (_, ask):
+        reached = (await ask(f"/reach?urls=http://127.0.0.1:{port}/")).content()
+    assert all("connection refused" in answer for answer in reached.values()), reached
+
+
+@needs_sandbox
+async def test_a_hog_ends_without_taking_the_machine_along(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "MEMORY_BYTES", 300 * 1024**2)
+    async with running(home, "0.40.6", sandboxed=True) as (confined, ask):
+        answer = await ask("/hog")
+        assert answer.status in (0, 400, 500)
+        async with asyncio.timeout(10):
+            assert await confined.ended != 0
+    assert "fatal error" in confined.output()
+
+
+@pytest.mark.parametrize("sandboxed", [pytest.param(True, marks=needs_sandbox), False])
+def test_killed_parents_leave_nothing_running(home: Path, sandboxed: bool) -> None:
+    parent = stay(home, [sys.executable], sandboxed)
+    assert len(processes_of(home)) >= 2
+    parent.kill()
+    parent.wait()
+    assert gone(home)
+
+
+@needs_sandbox
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_without_root() -> None:
+    """As nobody, from a folder that nobody may reach, by an interpreter that nobody may run."""
+    python = shutil.which(f"python{sys.version_info.major}.{sys.version_info.minor}", path="/usr/bin:/usr/local/bin")
+    if python is None:
+        pytest.skip("no interpreter that others may run")
+    nobody = pwd.getpwnam("nobody").pw_uid
+    home = Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp"))
+    try:
+        os.chown(home, nobody, nobody)
+        shutil.copy(executable("0.40.6"), home / "pocketbase")
+        parent = stay(home, ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", python], True)
+        held = processes_of(home)
+        assert len(held) >= 2
+        assert {(Path("/proc") / str(pid)).stat().st_uid for pid in held} == {nobody}
+        parent.kill()
+        parent.wait()
+        assert gone(home)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def test_where_it_cannot_run_it_says_why(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    refusing = home / "bwrap"
+    refusing.write_text("#!/bin/sh\necho 'bwrap: Creating new namespace failed: Operation not permitted' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setattr(sandbox, "bwrap_path", lambda: refusing)
+    can, why = sandbox.available()
+    assert not can
+    assert "Creating new namespace failed" in why
+    assert "unprivileged user namespaces" in why
+
+
+async def test_what_cannot_be_executed_is_said(home: Path) -> None:
+    make_folders(home / "instance")
+    broken = home / "pocketbase"
+    broken.write_text("no program")
+    broken.chmod(0o755)
+    room = sandbox.make_room(broken, home / "instance", home / "room", sandboxed=False)
+    with pytest.raises(ReleaseUnusable, match="cannot be run here"):
+        await Confined.start(room, [], {})
+
+
+def stay(home: Path, interpreter: list[str], sandboxed: bool) -> subprocess.Popen[str]:
+    """A program that holds a rehearsed PocketBase; ready."""
+    program = home / "pocketbase" if (home / "pocketbase").exists() else executable("0.40.6")
+    make_folders(home / "snapshot")
+    if os.geteuid() == 0:
+        owner = home.stat()
+        for path in [home / "snapshot", *(home / "snapshot").iterdir()]:
+            os.chown(path, owner.st_uid, owner.st_gid)
+    arguments = [str(home / "snapshot"), str(home / "work"), "0.40.6", str(program), str(sandboxed)]
+    parent = subprocess.Popen(
+        [*interpreter, "-m", "tests.integration.rehearsal.rooms", *arguments],
+        cwd=Path(__file__).resolve().parents[3],
+        env={
+            "PATH": os.defpath,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "ready\n"
+    return parent
+
+
+def processes_of(home: Path) -> set[int]:
+    """Living processes, but for this one, that have something of this folder open, or in their command line."""
+    return {pid for pid in _pids() if pid != os.getpid() and str(home) in _trace(pid)}
+
+
+def gone(home: Path) -> bool:
+    """Whether all of them end soon."""
+    end = time.monotonic() + 10
+    while processes_of(home) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not processes_of(home)
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _trace(pid: int) -> str:
+    found = []
+    try:
+        if (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return ""
+        found.append((Path("/proc") / str(pid) / "cmdline").read_bytes().decode(errors="replace"))
+        links = [Path(f"/proc/{pid}/cwd"), *Path(f"/proc/{pid}/fd").iterdir()]
+        found += [str(link.readlink()) for link in links]
+    except OSError:
+        pass
+    return "\n".join(found)
