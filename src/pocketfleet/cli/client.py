@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -100,6 +101,31 @@ class Client:
                     answer.read()
                     raise self._problem(answer)
                 yield from parse_events(answer.iter_lines())
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def upload(self, path: str, content: Iterator[bytes], size: int) -> Any:
+        """POST a large body; the answer's JSON, which may take a while after the last byte."""
+        headers = {"content-type": "application/zip", "content-length": str(size)}
+        timeout = httpx.Timeout(_SILENCE, connect=5.0, read=600.0)
+        try:
+            answer = self._http.post(path, content=content, headers=headers, timeout=timeout)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if answer.is_success and _is(answer, "application/json"):
+            return answer.json()
+        raise self._problem(answer)
+
+    @contextmanager
+    def download(self, path: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        """A large answer, to be read piece by piece."""
+        timeout = httpx.Timeout(_SILENCE, connect=5.0)
+        try:
+            with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
+                if answer.status_code not in (200, 206):
+                    answer.read()
+                    raise self._problem(answer)
+                yield answer
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 

@@ -12,11 +12,14 @@ import typer
 from pocketfleet.cli import output
 from pocketfleet.cli.common import INTENT_SECONDS, Json, Name, NoWait, connect, path_of
 from pocketfleet.cli.instances import report_intent
+from pocketfleet.cli.plans import parse_backup, parse_retention, show_backup, show_retention
 from pocketfleet.cli.windows import parse_window, show_window
 from pocketfleet.errors import WrongSecret, WrongSetting, WrongUsage
 
 _YES_NO = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
-SETTINGS = ("idle_timeout", "dev", "always_awake", "range", "policy", "window")
+SETTINGS = ("idle_timeout", "dev", "always_awake", "range", "policy", "window", "backup", "snapshots")
+#: Settings that have another name in the API.
+_NAMES = {"backup": "backup_plan", "snapshots": "retention"}
 
 
 class SecretVerb(StrEnum):
@@ -58,7 +61,8 @@ def settings(
         typer.Argument(
             metavar="[K=V ...]",
             help="idle_timeout=SECONDS|default, dev=on|off, always_awake=on|off, range=RANGE, "
-            "policy=auto|schema-safe|ask|off, window='mon-fri 02:00-05:00 Europe/Vienna'|any.",
+            "policy=auto|schema-safe|ask|off, window='mon-fri 02:00-05:00 Europe/Vienna'|any, "
+            "backup='0 3 * * * Europe/Vienna keep=7 full'|off, snapshots='last=5 daily=7 weekly=4'|default.",
         ),
     ] = None,
     no_wait: NoWait = False,
@@ -119,6 +123,8 @@ def _setting(item: str) -> tuple[str, Any]:
         return key, value
     if key == "window":
         return key, parse_window(value)
+    if key in _NAMES:
+        return _NAMES[key], parse_backup(value) if key == "backup" else parse_retention(value)
     if key == "idle_timeout":
         if value == "default":
             return key, None
@@ -131,7 +137,7 @@ def _setting(item: str) -> tuple[str, Any]:
 
 
 def _print_settings(instance: dict[str, Any], *, as_json: bool) -> None:
-    values = {key: instance.get(key) for key in SETTINGS}
+    values = {key: instance.get(_NAMES.get(key, key)) for key in SETTINGS}
     if as_json:
         output.print_json(values)
         return
@@ -144,5 +150,7 @@ def _print_settings(instance: dict[str, Any], *, as_json: bool) -> None:
             ("range", values["range"]),
             ("policy", values["policy"]),
             ("window", show_window(values["window"] or {})),
+            ("backup", show_backup(values["backup"] or {})),
+            ("snapshots", show_retention(values["snapshots"] or {})),
         ]
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ from pocketfleet.cli import output
 from pocketfleet.cli.common import INTENT_SECONDS, AnyName, Json, Name, NoWait, connect, path_of
 from pocketfleet.cli.windows import ANY, show_window
 from pocketfleet.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from pocketfleet.cli.client import Client
 
 
 def create(
@@ -23,6 +27,10 @@ def create(
     email: Annotated[str | None, typer.Option(help="Address of the first superuser.")] = None,
     password: Annotated[str | None, typer.Option(help="Its password; generated and shown once if left out.")] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    origin: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="ZIP|FOLDER", help="A PocketBase that is there already: a backup, or a folder."),
+    ] = None,
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
@@ -33,11 +41,15 @@ def create(
         password = _password_from_stdin(password)
     wanted = {"name": name, "range": version, "email": email, "password": password}
     with connect() as client:
-        made = client.post("/instances", {key: value for key, value in wanted.items() if value is not None})
+        if origin is not None:
+            made = _imported(client, origin, wanted, quiet=as_json)
+        else:
+            made = client.post("/instances", {key: value for key, value in wanted.items() if value is not None})
         if not no_wait:
             made["operation"] = follow(client, made["operation"], quiet=as_json)
             must_succeed(made["operation"], as_json=as_json)
             made["instance"] = client.get(f"/instances/{made['instance']['id']}")
+            made["superuser"] = {**made["superuser"], "email": made["instance"]["superuser_email"]}
     if as_json:
         output.print_json({**made["instance"], "superuser": made["superuser"], "operation": made["operation"]})
     else:
@@ -181,6 +193,23 @@ def _print_created(made: dict[str, Any], *, waited: bool) -> None:
             ("Password", f"{superuser['password']}   (shown only now)" if superuser.get("password") else None),
         ]
     )
+
+
+def _imported(client: Client, origin: Path, wanted: dict[str, str | None], *, quiet: bool) -> dict[str, Any]:
+    """A new instance on its way, from a zip or a folder on this machine."""
+    from pocketfleet.cli.packing import packed
+    from pocketfleet.cli.transferring import send
+
+    if origin.is_dir():
+        with packed(origin) as archive:
+            upload = send(client, archive, quiet=quiet)
+    elif origin.is_file():
+        upload = send(client, origin, quiet=quiet)
+    else:
+        raise WrongUsage(f"{origin} is neither a zip nor a folder.")
+    body = {key: value for key, value in wanted.items() if value is not None}
+    made: dict[str, Any] = client.post("/imports", body | {"upload": upload})
+    return made | {"superuser": {"email": wanted["email"], "password": None}}
 
 
 def _password_from_stdin(password: str | None) -> str:

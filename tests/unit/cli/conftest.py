@@ -113,6 +113,8 @@ def instance(**changes: Any) -> dict[str, Any]:
         "always_awake": False,
         "policy": "ask",
         "window": {},
+        "backup_plan": {},
+        "retention": {},
         "idle_timeout": 60,
         "idle_timeout_own": None,
         "superuser_email": "admin@shop.localhost",

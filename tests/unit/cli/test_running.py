@@ -77,6 +77,8 @@ def test_settings_are_shown(cli: Cli, double: Double) -> None:
         "range": "~0.40.6",
         "policy": "ask",
         "window": {},
+        "backup": {},
+        "snapshots": {},
     }
 
 
