@@ -8,11 +8,13 @@ from typing import Any
 from pocketfleet.actions import events, upgrades
 from pocketfleet.actions.following import course_facts, has_system_migrations
 from pocketfleet.domain.following import fingerprint as fingerprint_of
+from pocketfleet.domain.ids import derived_id
 from pocketfleet.domain.policies import Course, Verdict, course_for, crosses_boundary
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import ChangedMeanwhile, DowngradeRefused, ReleaseBroken
 from pocketfleet.operations import cutover
+from pocketfleet.operations.backup import BEFORE_UPGRADES, make_backup
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
 from pocketfleet.operations.rehearse import last_that_works, rehearse_release
@@ -77,13 +79,13 @@ async def _decide(work: Work) -> dict[str, Any]:
             await _refuse(work)
             raise ReleaseBroken(_broken(result), **result)
     if work.params.get("rehearse_only"):
-        return ends(OperationState.SUCCEEDED, {RESULT: result})
+        return await _end(work, OperationState.SUCCEEDED, result)
     if work.params.get("by_itself"):
         return await _decide_alone(work, verdict, result)
     if verdict is Verdict.CHANGED and not work.params.get("accept_changes"):
         text = f"PocketBase {result['to']} would change something. Look at the report, then accept or leave it."
         await _tell(work, "asking", text, events.WARNING, result)
-        return ends(OperationState.ASKING, {RESULT: result})
+        return await _end(work, OperationState.ASKING, result)
     return {RESULT: result}
 
 
@@ -99,9 +101,24 @@ async def _decide_alone(work: Work, verdict: Verdict, result: dict[str, Any]) ->
         text = f"PocketBase {result['to']} is there, and its rehearsal says: {verdict}. "
         text += "It changes PocketBase's own tables. " if boundary else ""
         await _tell(work, "asking", text + "To switch to it: `pocketfleet upgrade`.", events.WARNING, result)
-        return ends(OperationState.ASKING, {RESULT: result})
+        return await _end(work, OperationState.ASKING, result)
     # following was switched off meanwhile, or the window has closed: the next one comes
-    return ends(OperationState.CANCELLED, {RESULT: result})
+    return await _end(work, OperationState.CANCELLED, result)
+
+
+async def _end(work: Work, state: OperationState, result: dict[str, Any]) -> dict[str, Any]:
+    """Nothing more to do: the copy that was rehearsed on goes."""
+    await _drop(work)
+    return ends(state, {RESULT: result})
+
+
+async def _drop(work: Work) -> None:
+    await drop_snapshot(work.tools, work.instance_id, derived_id(work.operation_id, "rehearsal"))
+
+
+async def _backup(work: Work) -> dict[str, Any]:
+    """A zip to keep and to take away, besides the checkpoint that we go back to."""
+    return await make_backup(work, "upgrade", full=True, keep=BEFORE_UPGRADES)
 
 
 async def _checkpoint(work: Work) -> dict[str, Any]:
@@ -152,7 +169,7 @@ async def _commit(work: Work) -> dict[str, Any]:
 
 async def _open(work: Work) -> dict[str, Any]:
     output = await cutover.open_again(work)
-    await drop_snapshot(work.tools, work.instance_id, str(work.outputs["snapshot"]["snapshot"]))
+    await _drop(work)
     return {RESULT: work.outputs["commit"][RESULT] | output.get(RESULT, {})}
 
 
@@ -198,9 +215,10 @@ PLAN = Plan(
     "upgrade",
     (
         PlanStep("resolve", _resolve),
-        PlanStep("snapshot", _snapshot),
+        PlanStep("snapshot", _snapshot, _drop),
         PlanStep("rehearse", _rehearse),
         PlanStep("decide", _decide),
+        PlanStep("backup", _backup),
         PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
         PlanStep("checkpoint", _checkpoint),
         PlanStep("switch", _switch, _back),

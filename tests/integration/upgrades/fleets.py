@@ -19,6 +19,7 @@ from pocketfleet.domain.states import OperationState
 from pocketfleet.models import Instance, Operation, Rehearsal, Snapshot
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.tools import Tools
+from pocketfleet.runtime.snapshots import SnapshotStore
 from pocketfleet.runtime.keeper import Peace
 
 
@@ -45,12 +46,14 @@ class Looked:
     config: Config
     database: Database
     supervisor: Quiet
+    snapshots: SnapshotStore
 
 
 def tools(home: Path, database: Database, **settings: Any) -> tuple[Tools, Quiet]:
     """Tools whose supervisor is the second."""
     quiet = Quiet()
-    return cast(Tools, Looked(Config(home=home, **settings), database, quiet)), quiet
+    config = Config(home=home, **settings)
+    return cast(Tools, Looked(config, database, quiet, SnapshotStore(config))), quiet
 
 
 def offer(*versions: str) -> None:
