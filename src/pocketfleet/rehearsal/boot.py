@@ -107,7 +107,7 @@ def serve_arguments(clone: Clone, *, watch: bool) -> list[str]:
         flags.append("--dev")
     if clone.surroundings.encryption_env:
         flags.append(f"--encryptionEnv={clone.surroundings.encryption_env}")
-    return ["serve", f"--http={room.address}:{room.port}", *flags, f"--hooksWatch={str(watch).lower()}"]
+    return ["serve", f"--http={room.place.address}:{room.place.port}", *flags, f"--hooksWatch={str(watch).lower()}"]
 
 
 def obstacle(output: str) -> str:

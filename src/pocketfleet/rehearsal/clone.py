@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketfleet.errors import ReleaseUnusable, SnapshotUnusable
-from pocketfleet.rehearsal.sandbox import Confined, Room, make_room
+from pocketfleet.rehearsal.sandbox import Confined, Place, Room, make_room
 from pocketfleet.runtime import tables
 from pocketfleet.runtime.copying import copy_tree
 from pocketfleet.runtime.databases import settle
@@ -63,9 +63,7 @@ class Clone:
         return self.room.folder
 
 
-async def make_clone(
-    snapshot: Path, work: Path, release: Release, surroundings: Surroundings, *, sandboxed: bool
-) -> Clone:
+async def make_clone(snapshot: Path, work: Path, release: Release, surroundings: Surroundings, place: Place) -> Clone:
     """Copy `snapshot` (a data folder) into the new folder `work` and neutralise the copy.
 
     Rate limits, backups by cron and S3 are switched off; mail goes to a sink of ours (switched off, PocketBase would
@@ -79,7 +77,7 @@ async def make_clone(
         make_folders(folder)
 
     await carry_out(copy)
-    room = await asyncio.to_thread(make_room, release.executable, folder, work / "room", sandboxed=sandboxed)
+    room = await asyncio.to_thread(make_room, release.executable, folder, work / "room", place)
     settings = await _neutralise(room, work, surroundings.key)
     return Clone(release, room, surroundings, settings)
 
@@ -109,7 +107,7 @@ async def _neutralise(room: Room, work: Path, key: str) -> dict[str, Any] | None
 def neutral_settings(settings: dict[str, Any], room: Room) -> dict[str, Any]:
     """The settings with nothing in them that reaches out, or refuses many requests."""
     changed = dict(settings)
-    mail = {"enabled": True, "host": room.address, "port": room.mail_port, "tls": False, "localName": ""}
+    mail = {"enabled": True, "host": room.place.address, "port": room.place.mail_port, "tls": False, "localName": ""}
     changed["smtp"] = {**_part(settings, "smtp"), **mail, "username": "", "password": "", "authMethod": ""}
     changed["s3"] = {**_part(settings, "s3"), "enabled": False}
     backups = _part(settings, "backups")
@@ -162,10 +160,10 @@ async def _by_pocketbase(room: Room, folder: Path, expression: str) -> str:
     hooks.mkdir(mode=0o700, parents=True)
     script = f'try {{ $os.writeFile("answer", {expression}, 0o600) }} catch (error) {{ }}\n$os.exit(0)\n'
     (hooks / "ask.pb.js").write_text(script)
-    make = asyncio.to_thread(make_room, room.executable, folder / "instance", folder / "room", sandboxed=room.sandboxed)
+    make = asyncio.to_thread(make_room, room.executable, folder / "instance", folder / "room", room.place)
     asked = await make
     paths = [f"--dir={asked.root}/pb_data", f"--hooksDir={asked.root}/pb_hooks", "--hooksWatch=false"]
-    confined = await Confined.start(asked, ["serve", f"--http={asked.address}:{asked.port}", *paths], {})
+    confined = await Confined.start(asked, ["serve", f"--http={asked.place.address}:{asked.place.port}", *paths], {})
     try:
         async with asyncio.timeout(_PATIENCE):
             await asyncio.shield(confined.ended)

@@ -19,7 +19,7 @@ from pocketfleet.rehearsal.identities import SUPERUSER, Identity, Minter
 from pocketfleet.rehearsal.inspected import Inspected, read_data
 from pocketfleet.rehearsal.replay import Answer, Client, Player
 from pocketfleet.rehearsal.requests import Ask
-from pocketfleet.rehearsal.sandbox import Attempt, Confined
+from pocketfleet.rehearsal.sandbox import Attempt, Confined, Place
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.errands import Errand, Progress, carry_out
 
@@ -72,11 +72,11 @@ class Round:
 class Stage:
     """Where rounds take place: a snapshot, a folder of one's own, and what PocketBase is given."""
 
-    def __init__(self, snapshot: Path, work: Path, surroundings: Surroundings, *, sandboxed: bool) -> None:
+    def __init__(self, snapshot: Path, work: Path, surroundings: Surroundings, place: Place) -> None:
         self._snapshot = snapshot
         self._work = work
         self._surroundings = surroundings
-        self._sandboxed = sandboxed
+        self._place = place
         self._number = 0
 
     async def play(self, release: Release, script: Script, first: Round | None, progress: Progress) -> Round:
@@ -114,7 +114,7 @@ class Stage:
     async def _clone(self, release: Release) -> Clone:
         self._number += 1
         work = self._work / str(self._number)
-        return await make_clone(self._snapshot, work, release, self._surroundings, sandboxed=self._sandboxed)
+        return await make_clone(self._snapshot, work, release, self._surroundings, self._place)
 
 
 async def _ask(

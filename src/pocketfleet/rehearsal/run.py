@@ -92,7 +92,7 @@ class _Rehearsal:
         asked, script = await asyncio.to_thread(self._prepare)
         surroundings = Surroundings(request.secrets, request.dev, request.encryption_env)
         seconds = request.limits.seconds
-        stage = Stage(request.snapshot, request.work, surroundings, sandboxed=sandboxed)
+        stage = Stage(request.snapshot, request.work, surroundings, sandbox.choose_place(sandboxed=sandboxed))
         script = replace(script, seconds=(seconds * _READING, seconds * _WRITING))
 
         old = await stage.play(request.old, script, None, self._telling(0.05, 0.35, request.old))

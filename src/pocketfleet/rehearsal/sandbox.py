@@ -55,19 +55,26 @@ _READABLE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where PocketBase, and our takers of its mail and web requests, listen."""
+
+    sandboxed: bool
+    address: str = "127.0.0.1"
+    port: int = 8090
+    mail_port: int = 2525
+    web_port: int = 3128
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """Where one PocketBase will run. `root` and `program` are paths as PocketBase sees them."""
 
-    sandboxed: bool
+    place: Place
     executable: Path
     folder: Path
     control: Path
     root: str
     program: str
-    address: str
-    port: int
-    mail_port: int
-    web_port: int
     #: bubblewrap's flags for it; empty for a plain process
     flags: tuple[str, ...] = ()
 
@@ -105,16 +112,21 @@ def available() -> tuple[bool, str]:
     )
 
 
-def make_room(executable: Path, folder: Path, control: Path, *, sandboxed: bool) -> Room:
+def choose_place(*, sandboxed: bool) -> Place:
+    """A network of its own, or a loopback address of its own. All rounds of a rehearsal take the same."""
+    if sandboxed:
+        return Place(True)
+    address = f"127.{random.randint(10, 250)}.{random.randint(1, 250)}.{random.randint(2, 250)}"  # noqa: S311
+    return Place(False, address, *_free_ports(address))
+
+
+def make_room(executable: Path, folder: Path, control: Path, place: Place) -> Room:
     """A room over an existing clone. `control` is a folder of ours that PocketBase never sees. Takes about 0.1 s."""
     control.mkdir(mode=0o700, parents=True, exist_ok=True)
-    paths = ("/instance", "/pocketbase") if sandboxed else (str(folder), str(executable))
-    if sandboxed:
+    if place.sandboxed:
         flags = tuple(_inner(executable, folder))
-        return Room(True, executable, folder, control, *paths, "127.0.0.1", 8090, 2525, 3128, flags)
-    address = f"127.{random.randint(10, 250)}.{random.randint(1, 250)}.{random.randint(2, 250)}"  # noqa: S311
-    port, mail_port, web_port = _free_ports(address, 3)
-    return Room(False, executable, folder, control, *paths, address, port, mail_port, web_port)
+        return Room(place, executable, folder, control, "/instance", "/pocketbase", flags)
+    return Room(place, executable, folder, control, str(folder), str(executable))
 
 
 class Confined:
@@ -232,14 +244,14 @@ class Confined:
 
 def _command(room: Room) -> list[str]:
     ours = [sys.executable, "-I", "-S", str(Path(inside.__file__).resolve())]
-    return [str(bwrap_path()), *_OUTER, "--", *ours] if room.sandboxed else ours
+    return [str(bwrap_path()), *_OUTER, "--", *ours] if room.place.sandboxed else ours
 
 
 def _order(room: Room, arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
-    inner = [str(bwrap_path()), *room.flags, "--"] if room.sandboxed else []
-    proxy = f"http://{room.address}:{room.web_port}"
+    inner = [str(bwrap_path()), *room.flags, "--"] if room.place.sandboxed else []
+    proxy = f"http://{room.place.address}:{room.place.web_port}"
     return {
-        "plain": not room.sandboxed,
+        "plain": not room.place.sandboxed,
         "control": str(room.control),
         "cwd": str(room.folder),
         "command": [*inner, room.program, *arguments],
@@ -253,10 +265,10 @@ def _order(room: Room, arguments: Sequence[str], environment: Mapping[str, str])
             "HTTP_PROXY": proxy,
             "HTTPS_PROXY": proxy,
         },
-        "address": room.address,
-        "port": room.port,
-        "mail_port": room.mail_port,
-        "web_port": room.web_port,
+        "address": room.place.address,
+        "port": room.place.port,
+        "mail_port": room.place.mail_port,
+        "web_port": room.place.web_port,
         "limits": {"RLIMIT_DATA": MEMORY_BYTES, "RLIMIT_FSIZE": FILE_BYTES, "RLIMIT_CORE": 0},
     }
 
@@ -313,9 +325,8 @@ def _loader(executable: Path) -> str | None:
     return None
 
 
-def _free_ports(address: str, count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for opened in sockets:
+def _free_ports(address: str) -> tuple[int, int, int]:
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+        for opened in (one, two, three):
             opened.bind((address, 0))
-        return [opened.getsockname()[1] for opened in sockets]
+        return one.getsockname()[1], two.getsockname()[1], three.getsockname()[1]

@@ -23,7 +23,7 @@ from pocketfleet.rehearsal import sandbox
 from pocketfleet.rehearsal.boot import boot
 from pocketfleet.rehearsal.clone import Release, Surroundings, make_clone
 from pocketfleet.rehearsal.replay import Client
-from pocketfleet.rehearsal.sandbox import Attempt, Confined
+from pocketfleet.rehearsal.sandbox import Attempt, Confined, choose_place
 from pocketfleet.runtime.guest import make_folders
 from tests.pocketbases import executable
 
@@ -80,14 +80,18 @@ async def running(home: Path, release: str, *, sandboxed: bool) -> AsyncIterator
     (source / "pb_hooks" / "main.pb.js").write_text(OLD_HOOKS if release.startswith("0.22.") else HOOKS)
     # its first start makes the settings that are neutralised
     first = await make_clone(
-        source, home / "first", Release(release, executable(release)), Surroundings({}), sandboxed=sandboxed
+        source,
+        home / "first",
+        Release(release, executable(release)),
+        Surroundings({}),
+        choose_place(sandboxed=sandboxed),
     )
     start, confined = await boot(first)
     assert start.answered, start
     assert confined is not None
     await confined.stop()
     clone = await make_clone(
-        first.folder, home / "second", first.release, Surroundings({"SECRET": "x"}), sandboxed=sandboxed
+        first.folder, home / "second", first.release, Surroundings({"SECRET": "x"}), choose_place(sandboxed=sandboxed)
     )
     start, confined = await boot(clone)
     assert confined is not None, start
@@ -210,7 +214,7 @@ async def test_what_cannot_be_executed_is_said(home: Path) -> None:
     broken = home / "pocketbase"
     broken.write_text("no program")
     broken.chmod(0o755)
-    room = sandbox.make_room(broken, home / "instance", home / "room", sandboxed=False)
+    room = sandbox.make_room(broken, home / "instance", home / "room", sandbox.choose_place(sandboxed=False))
     with pytest.raises(ReleaseUnusable, match="cannot be run here"):
         await Confined.start(room, [], {})
 

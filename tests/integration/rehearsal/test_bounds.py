@@ -1,0 +1,95 @@
+"""A rehearsal ends in time, can be called off at any moment, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pocketfleet.domain.policies import Verdict
+from pocketfleet.errors import RehearsalFailed
+from pocketfleet.rehearsal import sandbox
+from pocketfleet.rehearsal.clone import Release
+from pocketfleet.rehearsal.report import Report, Section
+from pocketfleet.rehearsal.run import Limits, Request, rehearse
+from tests.integration.rehearsal.conftest import Rehearse, Shop
+from tests.integration.rehearsal.test_sandbox import gone
+from tests.pocketbases import executable
+
+SLOW = """
+routerAdd("GET", "/slow", (e) => { sleep(60000); return e.json(200, {}) })
+routerAdd("GET", "/fast", (e) => e.json(200, {}))
+"""
+
+
+async def silent(_: float | None, __: str) -> None:
+    """Nobody listens."""
+
+
+def request(data: Path, home: Path, **limits: Any) -> Request:
+    """From 0.36.9 to 0.40.6."""
+    old, new = (Release(version, executable(version)) for version in ("0.36.9", "0.40.6"))
+    return Request(data, home / "work", old, new, secrets={}, limits=Limits(**limits))
+
+
+async def test_in_time_or_not_at_all(shop: Shop, home: Path) -> None:
+    with pytest.raises(RehearsalFailed, match="longer than 1 s"):
+        await rehearse(request(shop("0.36.9"), home, seconds=1.0), silent)
+    assert not (home / "work").exists()
+    assert gone(home)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9])
+async def test_called_off_it_leaves_nothing(shop: Shop, home: Path, share: float) -> None:
+    reached = asyncio.Event()
+
+    async def tell(fraction: float | None, _: str) -> None:
+        if (fraction or 0) >= share:
+            reached.set()
+
+    rehearsal = asyncio.create_task(rehearse(request(shop("0.36.9"), home), tell))
+    if share:
+        await reached.wait()
+    else:
+        await asyncio.sleep(0.05)
+    rehearsal.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await rehearsal
+    assert not (home / "work").exists()
+    assert gone(home)
+
+
+async def test_a_route_that_hangs_is_left_out_and_said(
+    spoilt: Callable[[str], Path], rehearsed: Rehearse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = spoilt("0.36.9")
+    (data / "pb_hooks" / "main.pb.js").write_text(SLOW)
+    report = await rehearsed(data, "0.36.9", "0.40.6")
+    assert any("GET /slow" in text and "too long" in text for text in report.not_covered)
+    # what nobody could ask cannot be vouched for
+    assert report.verdict is Verdict.CHANGED
+    assert any("/slow" in reason.text and "/fast" not in reason.text for reason in report.reasons)
+    assert report.took_ms < 60_000
+
+
+async def test_without_a_sandbox_it_is_never_safe(
+    shop: Shop, rehearsed: Rehearse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "available", lambda: (False, "No namespaces here."))
+    report = await rehearsed(shop("0.36.9 with hooks"), "0.36.9", "0.40.6")
+    assert not report.sandboxed
+    assert report.verdict is Verdict.CHANGED
+    assert ["No namespaces here." in reason.text for reason in report.reasons] == [True]
+    # mail and web requests are led to us all the same
+    assert {one["kind"] for one in report.sections[Section.ATTEMPTS].facts["attempts"]} == {"mail", "web"}
+
+
+async def test_a_report_survives_being_kept(shop: Shop, rehearsed: Rehearse) -> None:
+    report = await rehearsed(shop("0.36.9"), "0.36.9", "0.36.9")
+    assert report.verdict is Verdict.SAFE
+    assert Report.from_json(report.as_json()).as_json() == report.as_json()
+    told = str(report.as_json())
+    assert "eyJ" not in told
