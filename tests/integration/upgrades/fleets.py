@@ -19,8 +19,8 @@ from pocketfleet.domain.states import OperationState
 from pocketfleet.models import Instance, Operation, Rehearsal, Snapshot
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.tools import Tools
-from pocketfleet.runtime.snapshots import SnapshotStore
 from pocketfleet.runtime.keeper import Peace
+from pocketfleet.runtime.snapshots import SnapshotStore
 
 
 @dataclass
