@@ -13,9 +13,8 @@ from pocketfleet.rehearsal.sandbox import choose_place
 
 async def stay(snapshot: Path, work: Path, release: str, executable: Path, *, sandboxed: bool) -> None:
     """Says `ready` when it answers, and stays."""
-    clone = await make_clone(
-        snapshot, work, Release(release, executable), Surroundings({}), choose_place(sandboxed=sandboxed)
-    )
+    place = choose_place(sandboxed=sandboxed)
+    clone = await make_clone(snapshot, work, Release(release, executable), Surroundings({}), place)
     start, _ = await boot(clone)
     print("ready" if start.answered else start.reason, flush=True)
     await asyncio.sleep(600)

@@ -13,7 +13,7 @@ from pocketfleet.domain.policies import Verdict
 from pocketfleet.errors import RehearsalFailed
 from pocketfleet.rehearsal import sandbox
 from pocketfleet.rehearsal.clone import Release
-from pocketfleet.rehearsal.report import Report, Section
+from pocketfleet.rehearsal.report import Section
 from pocketfleet.rehearsal.run import Limits, Request, rehearse
 from tests.integration.rehearsal.conftest import Rehearse, Shop
 from tests.integration.rehearsal.test_sandbox import gone
@@ -85,11 +85,3 @@ async def test_without_a_sandbox_it_is_never_safe(
     assert ["No namespaces here." in reason.text for reason in report.reasons] == [True]
     # mail and web requests are led to us all the same
     assert {one["kind"] for one in report.sections[Section.ATTEMPTS].facts["attempts"]} == {"mail", "web"}
-
-
-async def test_a_report_survives_being_kept(shop: Shop, rehearsed: Rehearse) -> None:
-    report = await rehearsed(shop("0.36.9"), "0.36.9", "0.36.9")
-    assert report.verdict is Verdict.SAFE
-    assert Report.from_json(report.as_json()).as_json() == report.as_json()
-    told = str(report.as_json())
-    assert "eyJ" not in told

@@ -23,6 +23,10 @@ async def test_between_new_releases_plain_data_is_safe(shop: Shop, rehearsed: Re
     facts = report.sections[Section.ANSWERS].facts
     assert facts["replayed"] > 20
     assert facts["requests"] > 300
+    kept = report.as_json()
+    assert Report.from_json(kept).as_json() == kept
+    # no token stands in what is kept
+    assert "eyJ" not in str(kept)
 
 
 @pytest.mark.parametrize("new", ["0.23.12", "0.40.6"])

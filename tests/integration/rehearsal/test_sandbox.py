@@ -79,20 +79,13 @@ async def running(home: Path, release: str, *, sandboxed: bool) -> AsyncIterator
     make_folders(source)
     (source / "pb_hooks" / "main.pb.js").write_text(OLD_HOOKS if release.startswith("0.22.") else HOOKS)
     # its first start makes the settings that are neutralised
-    first = await make_clone(
-        source,
-        home / "first",
-        Release(release, executable(release)),
-        Surroundings({}),
-        choose_place(sandboxed=sandboxed),
-    )
+    place = choose_place(sandboxed=sandboxed)
+    first = await make_clone(source, home / "first", Release(release, executable(release)), Surroundings({}), place)
     start, confined = await boot(first)
     assert start.answered, start
     assert confined is not None
     await confined.stop()
-    clone = await make_clone(
-        first.folder, home / "second", first.release, Surroundings({"SECRET": "x"}), choose_place(sandboxed=sandboxed)
-    )
+    clone = await make_clone(first.folder, home / "second", first.release, Surroundings({"SECRET": "x"}), place)
     start, confined = await boot(clone)
     assert confined is not None, start
     client = Client(confined.socket, patience=20)
