@@ -1,0 +1,33 @@
+"""`restore`, killed with -9 at every step boundary: wholly old or wholly new, and the operation says which."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.crash.told import told
+
+#: story -> (state, what a visitor sees, what is left in `incoming`)
+EXPECTED = {
+    "good": ("succeeded", ["one"], ["bad000000000000.zip"]),
+    "bad": ("rolled_back", ["one", "two"], ["bad000000000000.zip", "good00000000000.zip"]),
+}
+
+
+@pytest.mark.parametrize("story, share", [("good", 0), ("good", 1), ("bad", 0)])
+def test_a_killed_restore_is_whole(quick_home: Path, story: str, share: int) -> None:
+    """Half of the boundaries each; of the way back every second one."""
+    state, titles, incoming = EXPECTED[story]
+    answer = told(quick_home, "restoring", story, str(share), "2")
+    identifier = answer.pop("id")
+    assert [item["deaths"] for item in answer["plain"]] == [0]
+    assert len(answer["boundaries"]) >= 10
+    assert {item["deaths"] for item in answer["boundaries"]} == {1}
+    for item in itertools.chain(*answer.values()):
+        assert item["state"] == state, item
+        assert item["titles"] == titles, item
+        assert (item["hold"], item["held"]) == ("", False), item
+        assert item["instances"] == [identifier], item
+        assert item["incoming"] == incoming, item
