@@ -9,7 +9,8 @@ import pytest
 
 from tests.server import EMAIL, PASSWORD, Server, until
 
-SETTINGS = {"versions": ("0.23.12", "0.40.6"), "idle_timeout": 1}
+VERSIONS = ("0.23.12", "0.40.6")
+SETTINGS = {"versions": VERSIONS, "idle_timeout": 1}
 
 
 def signed_in(client: httpx.Client) -> dict[str, str]:
@@ -20,7 +21,7 @@ def signed_in(client: httpx.Client) -> dict[str, str]:
     return {"authorization": answer.json()["token"]}
 
 
-@pytest.mark.parametrize("version", SETTINGS["versions"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_restore_through_its_own_admin(server: Server, version: str) -> None:
     name = "own-" + version.replace(".", "-")
     instance = server.create(name, version)
