@@ -37,6 +37,10 @@ _REFUSED = frozenset(
         "ZONEINFO",
     ]
 )
+#: The one secret that PocketBase itself is pointed to, as its own documentation names it: the key of its settings.
+ENCRYPTION_KEY = "PB_ENCRYPTION_KEY"
+#: Bytes that AES takes as a key; PocketBase's documentation asks for 32.
+_KEY_SIZES = (16, 24, 32)
 MAX_SECRETS = 200
 MAX_VALUE_BYTES = 32 * 1024
 #: Linux takes a quarter of the stack's limit, by default 2 MiB, for all arguments and variables of a program.
@@ -62,7 +66,7 @@ def check_secret_name(name: str) -> str:
 def check_secrets(secrets: dict[str, str]) -> dict[str, str]:
     """All secrets of one instance: at most 200 and 512 KiB, each value at most 32 KiB of text without NUL.
 
-    Raises WrongSecret.
+    A key of the settings has a size that PocketBase can use: with another it would not start.     Raises WrongSecret.
     """
     if len(secrets) > MAX_SECRETS:
         raise WrongSecret(f"An instance has at most {MAX_SECRETS} secrets; remove some first.")
@@ -77,6 +81,11 @@ def check_secrets(secrets: dict[str, str]) -> dict[str, str]:
             raise WrongSecret(f"The value of {name} is longer than {MAX_VALUE_BYTES // 1024} KiB.", name=name)
         if "\0" in value:
             raise WrongSecret(f"The value of {name} holds a NUL character.", name=name)
+        if name == ENCRYPTION_KEY and size not in _KEY_SIZES:
+            raise WrongSecret(
+                f"{name} encrypts PocketBase's settings and must have 32 characters (16 and 24 work, too), not {size}.",
+                name=name,
+            )
         total += size
     if total > MAX_TOTAL_BYTES:
         raise WrongSecret(f"All secrets of an instance together may have {MAX_TOTAL_BYTES // 1024} KiB at most.")

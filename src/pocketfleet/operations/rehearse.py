@@ -34,6 +34,7 @@ async def rehearse_release(work: Work, snapshot_id: str, old: str, new: str) -> 
         secrets=guest.secrets,
         dev=guest.dev,
         probes=await tools.database.call(probes_of, work.instance_id),
+        encryption_env=guest.encryption_env,
     )
     try:
         return await rehearse(request, work.progress)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketfleet.domain.releases import Version, has_superusers_collection
+from pocketfleet.domain.secrets import ENCRYPTION_KEY
 
 #: The folders of an instance, the tenant's own; each is given to PocketBase explicitly.
 FOLDERS = ("pb_data", "pb_public", "pb_hooks", "pb_migrations", "pb_admin_ext")
@@ -42,7 +43,17 @@ class Guest:
     def command(self) -> list[str]:
         """`serve` with every directory flag; the flags are the same from 0.22 to 0.40."""
         flags = ["--dev"] if self.dev else []
-        return [str(self.executable), "serve", "--http", self.listens_at, *self._directories(), *flags]
+        return [str(self.executable), "serve", "--http", self.listens_at, *self._directories(), *self.key_flags, *flags]
+
+    @property
+    def encryption_env(self) -> str:
+        """The variable that holds the key of PocketBase's settings; "" where the owner gave none."""
+        return ENCRYPTION_KEY if self.secrets.get(ENCRYPTION_KEY) else ""
+
+    @property
+    def key_flags(self) -> list[str]:
+        """What tells any of PocketBase's commands where the key of its settings is."""
+        return [f"--encryptionEnv={self.encryption_env}"] if self.encryption_env else []
 
     @property
     def environment(self) -> dict[str, str]:

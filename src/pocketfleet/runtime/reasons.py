@@ -6,6 +6,7 @@ import re
 import signal
 
 from pocketfleet.domain.redaction import redact
+from pocketfleet.domain.secrets import ENCRYPTION_KEY
 from pocketfleet.runtime.runner import ExitCode
 
 _LINES = 4
@@ -27,7 +28,7 @@ _HINTS = (
     ),
     (
         r"invalid settings db data|failed to decrypt|encryption",
-        "The settings are encrypted: set the secret that holds their key.",
+        f"The settings are encrypted: set the secret {ENCRYPTION_KEY} to their key.",
     ),
     (
         r"file is not a database|malformed|database corruption",

@@ -76,7 +76,7 @@ def _run(guest: Guest, lock: Lock, *arguments: str) -> None:
     Hooks and user migrations are left out: they are for the first start, and their code must not see the password.
     """
     nowhere = Path("/nonexistent")
-    flags = [f"--dir={guest.data_folder}", f"--hooksDir={nowhere}", f"--migrationsDir={nowhere}"]
+    flags = [f"--dir={guest.data_folder}", f"--hooksDir={nowhere}", f"--migrationsDir={nowhere}", *guest.key_flags]
     try:
         done = subprocess.run(
             [str(guest.executable), *arguments, *flags, "--automigrate=false"],

@@ -57,6 +57,14 @@ def test_any_text_without_nul_is_a_value(secrets: dict[str, str]) -> None:
         assert any("\0" in value or not value.isprintable() for value in secrets.values())
 
 
+def test_a_key_of_the_settings_has_a_size_that_works() -> None:
+    for size in (16, 24, 32):
+        check_secrets({"PB_ENCRYPTION_KEY": "k" * size})
+    for size in (0, 31, 33):
+        with pytest.raises(WrongSecret, match=f"must have 32 characters .* not {size}"):
+            check_secrets({"PB_ENCRYPTION_KEY": "k" * size})
+
+
 def test_how_many_and_how_much() -> None:
     check_secrets({f"KEY_{number}": "x" for number in range(MAX_SECRETS)})
     with pytest.raises(WrongSecret, match="at most 200"):

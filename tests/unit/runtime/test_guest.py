@@ -36,6 +36,14 @@ def test_every_directory_is_given() -> None:
     assert "--dev" in guest(dev=True).command
 
 
+def test_the_key_of_the_settings_is_named_where_there_is_one() -> None:
+    assert not any("encryptionEnv" in word for word in guest().command)
+    keyed = guest(secrets={"PB_ENCRYPTION_KEY": "0123456789abcdef" * 2})
+    assert "--encryptionEnv=PB_ENCRYPTION_KEY" in keyed.command
+    assert not any("0123456789abcdef" in word for word in keyed.command)
+    assert guest(secrets={"PB_ENCRYPTION_KEY": ""}).encryption_env == ""
+
+
 def test_the_environment_is_clean_and_has_the_secrets() -> None:
     environment = guest().environment
     assert environment["SMTP_PASSWORD"] == "hush"

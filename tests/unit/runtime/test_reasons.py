@@ -15,7 +15,7 @@ from pocketfleet.runtime.reasons import why_it_ended
         ("2026/11/23 FILE IS NOT A DATABASE (26)", "restore the instance from a backup"),
         ("Error: attempt to write a readonly database (8)", "cannot be written"),
         ("Error: database or disk is full (13)", "free some space"),
-        ("invalid settings db data or missing encryption key", "the secret that holds their key"),
+        ("invalid settings db data or missing encryption key", "set the secret PB_ENCRYPTION_KEY"),
         ("listen tcp 127.1.0.1:8090: bind: address already in use", "end that one"),
     ],
 )
