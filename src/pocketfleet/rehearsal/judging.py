@@ -240,6 +240,8 @@ def _not_covered(seen: Seen) -> list[str]:
     others = [ask for ask in seen.old.lost if ask.source is not Source.LOG]
     if others:
         found.append(f"{len(others)} requests took too long: {_some({ask.pattern for ask in others})}.")
+    if not seen.new.answered:
+        return [*found, f"PocketBase {seen.new.release} does not start, so nothing was asked of it."]
     if seen.old.answered and not any(ask.source is Source.LOG for ask in seen.script.reading):
         found.append("The request log holds nothing that could be repeated: only requests of our own were made.")
     if seen.old.answered and not seen.old.tokens.get(SUPERUSER):

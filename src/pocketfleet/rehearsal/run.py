@@ -59,8 +59,8 @@ class Request:
 async def rehearse(request: Request, progress: Progress) -> Report:
     """Carry the upgrade out on clones and report. Nothing but `work` is written to, and that is gone afterwards.
 
-    1 what will be asked, from the snapshot, 2 the old release on a clone, 3 the new one, 4 the old one again, 5 the
-    comparison. May be cancelled at any moment. Raises RehearsalFailed where it takes too long or cannot be carried out,
+    1 what will be asked, from the snapshot, 2 whether the new release starts, 3 the old one on a clone, 4 the new one,
+    5 the old one again, 6 the comparison. May be cancelled at any moment. Raises RehearsalFailed where it takes too long or cannot be carried out,
     DiskTrouble, SnapshotUnusable, ReleaseUnusable.
     """
     begun = time.monotonic()
@@ -95,9 +95,13 @@ class _Rehearsal:
         stage = Stage(request.snapshot, request.work, surroundings, sandbox.choose_place(sandboxed=sandboxed))
         script = replace(script, seconds=(seconds * _READING, seconds * _WRITING))
 
+        # nothing needs asking of a release that does not start
+        new = await stage.play(request.new, Script([], []), None, self._telling(0.02, 0.05, request.new))
+        script = script if new.answered else Script([], [])
         old = await stage.play(request.old, script, None, self._telling(0.05, 0.35, request.old))
         followed = replace(script, reading=old.kept, writing=script.writing[: len(old.written)])
-        new = await stage.play(request.new, followed, old, self._telling(0.35, 0.65, request.new))
+        if new.answered:
+            new = await stage.play(request.new, followed, old, self._telling(0.35, 0.65, request.new))
         again = None
         if old.answered and new.answered:
             again = await stage.play(request.old, followed, old, self._telling(0.65, 0.95, request.old))
