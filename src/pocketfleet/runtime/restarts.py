@@ -25,7 +25,10 @@ class Restart:
 
     def is_coming(self) -> bool:
         """Whether it must still be waited for; not once the process is gone, re-executed itself, or time is up."""
-        return bool(self._image) and time.monotonic() < self._give_up and image_of(self._pid) == self._image
+        now = image_of(self._pid)
+        # in the middle of an exec the kernel shows nothing but zeros
+        unchanged = bool(now) and (now == self._image or not any(now))
+        return unchanged and bool(self._image) and time.monotonic() < self._give_up
 
     async def over(self) -> None:
         """Wait for it."""

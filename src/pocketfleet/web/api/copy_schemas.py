@@ -41,7 +41,9 @@ class BackupOut(Schema):
 
     id: str
     name: str
-    purpose: Literal["manual", "scheduled", "upgrade", "uploaded"]
+    purpose: Literal["manual", "scheduled", "upgrade", "uploaded", "lost"] = Field(
+        description="`lost`: what a rollback would lose, exported; nothing to restore."
+    )
     release: str
     full: bool = Field(description="With hooks, migrations and public files.")
     size: int
