@@ -18,6 +18,10 @@ _HINTS = (
     (r"readonly database|read-only file system", "The data directory cannot be written: check the disk it is on."),
     (r"permission denied", "Something may not be read or written: check the owner and mode of the instance's files."),
     (
+        r"invalid settings db data|failed to decrypt|encryption",
+        f"The settings are encrypted: set the secret {ENCRYPTION_KEY} to their key.",
+    ),
+    (
         r"failed to apply migration \S+\.go\b",
         "PocketBase's own migration cannot take this data along: correct what it names, with the present release.",
     ),
@@ -25,10 +29,6 @@ _HINTS = (
     (
         r"failed to execute .*\.js|\.pb\.js|ReferenceError|SyntaxError|TypeError",
         "A hook or a migration fails: correct the file it names.",
-    ),
-    (
-        r"invalid settings db data|failed to decrypt|encryption",
-        f"The settings are encrypted: set the secret {ENCRYPTION_KEY} to their key.",
     ),
     (
         r"file is not a database|malformed|database corruption",

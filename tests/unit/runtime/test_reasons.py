@@ -16,6 +16,11 @@ from pocketfleet.runtime.reasons import why_it_ended
         ("Error: attempt to write a readonly database (8)", "cannot be written"),
         ("Error: database or disk is full (13)", "free some space"),
         ("invalid settings db data or missing encryption key", "set the secret PB_ENCRYPTION_KEY"),
+        (
+            "failed to apply migration 1717233556_v0.23_migrate.go: failed to fetch old settings: invalid settings db "
+            'data or missing encryption key ""',
+            "set the secret PB_ENCRYPTION_KEY",
+        ),
         ("listen tcp 127.1.0.1:8090: bind: address already in use", "end that one"),
     ],
 )
