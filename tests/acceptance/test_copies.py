@@ -230,3 +230,15 @@ def test_a_backup_is_one_that_pocketbase_restores(server: Server, tmp_path: Path
     data = sqlite3.connect(f"file:{server.folder(instance['id'])}/pb_data/data.db?mode=ro", uri=True)
     assert data.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     data.close()
+
+
+def test_the_clock_goes_without_a_complaint(server: Server) -> None:
+    """Scheduled backups, mail and clearing away are looked at from the start on."""
+    server.create("planned", "0.40.6")
+    server.cli("settings", "planned", "backup=0 3 * * * Europe/Vienna keep=2 full", "snapshots=last=2")
+    shown = server.show("planned")
+    assert shown["backup_plan"] == {"cron": "0 3 * * *", "zone": "Europe/Vienna", "keep": 2, "full": True}
+    assert shown["retention"] == {"last": 2, "daily": 0, "weekly": 0}
+    assert server.cli("settings", "planned", "backup=0 3 * * * Mars/Base", check=False).returncode == 2
+    log = (server.home / "logs" / "node.log").read_text()
+    assert "trying again in" not in log, log

@@ -63,6 +63,12 @@ async def _snapshot(work: Work) -> dict[str, Any]:
     return {"snapshot": manifest.snapshot_id}
 
 
+async def _need_no_snapshot(work: Work) -> None:
+    """Everything is as it was: the rule of retention decides about it now."""
+    tools: Tools = work.tools
+    await tools.database.call(copy_records.let_snapshots_go, work.operation_id)
+
+
 async def _place(work: Work) -> None:
     """6 the old folder aside and the new one in its place, by rename, with its release."""
     tools: Tools = work.tools
@@ -142,7 +148,7 @@ PLAN = Plan(
     (
         PlanStep("open", _open, staging.throw_away),
         PlanStep("recognise", _recognise),
-        PlanStep("snapshot", _snapshot),
+        PlanStep("snapshot", _snapshot, _need_no_snapshot),
         PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
         PlanStep("place", _place, _back),
         PlanStep("start", _start),

@@ -93,6 +93,8 @@ class Keeper:
         self._rests = 0
         self._rested = asyncio.Event()
         self._wanted = asyncio.Event()
+        #: requests that wait for them
+        self._waiting = 0
         #: those who copy its files while it is awake
         self._copies = 0
         #: PocketBase is about to restore a backup and to re-execute itself
@@ -135,12 +137,19 @@ class Keeper:
                 self._departure.wanted = True
                 await _settled(self._departure.task)
             elif running is None and self._rests:
-                self._wanted.set()
-                await self._rested.wait()
+                await self._wait_for_rest()
             elif running is None:
                 return await asyncio.shield(self._wake(cause))
             elif not suspect or await self._still_answers(running):
                 return running.address
+
+    async def _wait_for_rest(self) -> None:
+        self._wanted.set()
+        self._waiting += 1
+        try:
+            await self._rested.wait()
+        finally:
+            self._waiting -= 1
 
     async def sleep(self, cause: str, *, drain: float | None, manner: Manner) -> bool:
         """See Supervisor.sleep and Supervisor.halt."""
@@ -178,9 +187,10 @@ class Keeper:
     @asynccontextmanager
     async def peace(self) -> AsyncIterator[Peace]:
         """See Supervisor.peace."""
-        while self._departure or self._waking or self._is_restarting():
+        while self._departure or self._waking or self._is_restarting() or self._is_about_to_wake():
             await _settled(self._departure.task if self._departure else self._waking)
             await self._restarted()
+            await asyncio.sleep(0)
         if self._running is None:
             async with self._asleep() as peace:
                 yield peace
@@ -190,6 +200,10 @@ class Keeper:
             yield Peace(True, asyncio.Event())
         finally:
             self._copies -= 1
+
+    def _is_about_to_wake(self) -> bool:
+        """Those who waited for a rest that is over have their turn before the next one."""
+        return self._waiting > 0 and not self._rests
 
     @asynccontextmanager
     async def _asleep(self) -> AsyncIterator[Peace]:

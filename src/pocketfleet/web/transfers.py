@@ -115,15 +115,24 @@ def takes(scope: Scope) -> bool:
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request."""
+    begun = False
+
+    async def send_on(message: Message) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
     try:
         caller = await sync_to_async(_caller)(scope)
         if scope["path"] == UPLOADS:
-            await _upload(scope, receive, send, caller)
+            await _upload(scope, receive, send_on, caller)
         else:
-            await _download(scope, receive, send, caller)
+            await _download(scope, receive, send_on, caller)
     except _Gone:
         pass
     except Exception as error:
+        if begun:
+            raise  # cut short: the client sees that by the length
         await _refuse(send, problems.of_exception(error))
     finally:
         # looked up in the request's thread: elsewhere `connection` is another one

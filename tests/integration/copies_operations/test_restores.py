@@ -131,6 +131,7 @@ async def test_what_does_not_start_goes_back(yard: Yard) -> None:
     assert await visitor.titles() == ["one", "two"]
     row = await yard.row(instance)
     assert (row.hold, row.release, row.range) == ("", "0.40.6", "0.40.6")
+    assert (await yard.database.call(Snapshot.objects.get, purpose="checkpoint")).kept_for == ""
     events = await yard.database.call(lambda: list(Event.objects.values_list("kind", "weight")))
     assert events == [("restore_failed", "problem")]
     # the upload stays for a while, what was unpacked of it does not

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import Conflict, OperationOpen, SnapshotNotFound
 from pocketfleet.models import Snapshot
 from pocketfleet.operations.snapshot import prune_snapshots
+from pocketfleet.runtime.manifest import Manifest
+from pocketfleet.runtime.snapshots import SnapshotStore
 from tests.integration.copies_operations.yard import Yard
 
 
@@ -35,6 +39,28 @@ async def test_a_snapshot_neither_stops_nor_wakes_it(yard: Yard, awake: bool) ->
     assert yard.workshop.tools.snapshots.present(instance.id) == [row.id]
     if awake:
         assert await visitor.titles() == ["one"]
+
+
+async def test_a_copy_of_a_sleeping_one_gives_way_to_a_request(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = await yard.create()
+    copying = asyncio.Event()
+    take = SnapshotStore.take
+
+    async def slow(store: SnapshotStore, *arguments: Any, awake: bool, **options: Any) -> Manifest:
+        if not awake:
+            copying.set()
+            await asyncio.Event().wait()
+        return await take(store, *arguments, awake=awake, **options)
+
+    monkeypatch.setattr(SnapshotStore, "take", slow)
+    operation = await yard.ask(copies.snapshot_instance, instance.id)
+    yard.engine.notice()
+    await asyncio.wait_for(copying.wait(), 20)
+    visitor = await asyncio.wait_for(yard.wake(instance), 20)
+    await yard.ended(operation)
+    row = await yard.database.call(Snapshot.objects.get)
+    assert row.manifest["awake"] is True
+    assert (await visitor.settings())["meta"]
 
 
 async def test_only_one_thing_at_a_time(yard: Yard) -> None:
