@@ -10,7 +10,7 @@ import os
 import sqlite3
 import struct
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from pocketfleet.config import Config
@@ -42,7 +42,7 @@ class Bell:
         self._listeners: set[asyncio.Event] = set()
         self._watcher: asyncio.Task[None] | None = None
 
-    async def rings(self) -> AsyncIterator[None]:
+    async def rings(self) -> AsyncGenerator[None, None]:
         """Rings once as soon as the database is watched, so that a listener begins by reading; then after changes,
         several of which may be one ring. Never ends, nor raises while the database is away: it rings when it is back.
         """

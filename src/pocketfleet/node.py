@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 from pocketfleet import diagnostics
@@ -32,6 +33,10 @@ CLOCK_EVERY = 20.0
 WATCH_EVERY = 2.0
 #: Seconds between two looks for intents that could not be carried out.
 LOOK_EVERY = 30.0
+#: Changes that are read at once.
+CHANGES_AT_ONCE = 10_000
+#: Seconds until a loop that failed begins anew: the database was away, or the disk full.
+LOOP_AGAIN = 1.0
 
 
 class Node:
@@ -61,6 +66,8 @@ class Node:
         from pocketfleet.runtime.supervisor import Supervisor
 
         self.config = config
+        #: id of the last change that was acted upon
+        self._last = 0
         self.database = Database()
         self.routes = Routes(config)
         self.counters = Counters(config)
@@ -104,7 +111,7 @@ class Node:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 the gate; then follow the changes."""
-        last = await self.database.call(_last_change)
+        self._last = await self.database.call(_last_change)
         self.store.sweep()
         await self.fleet.load()
         self._hold()
@@ -114,7 +121,7 @@ class Node:
         await self.engine.resume()
         await self.gate.start()
         log.info("node serves instances=%d adopted=%d", len(self.fleet.known()), len(adopted))
-        tasks = [asyncio.create_task(each, name=name) for name, each in self._loops(last).items()]
+        tasks = [asyncio.create_task(lasting(name, each), name=name) for name, each in self._loops().items()]
         try:
             await stopping.wait()
         finally:
@@ -128,40 +135,44 @@ class Node:
             if facts.hold:
                 self.gate.hold(facts.id)
 
-    def _loops(self, last: int) -> dict[str, Coroutine[Any, Any, None]]:
+    def _loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         return {
-            "changes": self._follow(last),
-            "seen": self.seen.run(),
-            "logs": self.logs.run(),
-            "idle": self.sweeper.run(),
-            "awake": _every(1.0, self.reconciler.keep_awake),
-            "intents": _every(LOOK_EVERY, self.reconciler.look),
-            "routes": _every(GLANCE_EVERY, self.routes.glance),
-            "every route": _every(CHECK_EVERY, self.routes.check),
-            "releases": _every(self.config.release_refresh, self._refresh_releases),
-            "followers": self.follower.run(),
-            "new releases": _every(WATCH_EVERY, self.watcher.look),
-            "clock": _every(CLOCK_EVERY, self.clock.tick),
-            "housekeeping": _every(HOUSEKEEPING_EVERY, self._keep_house),
-            "executables": self._mend_releases(),
+            "changes": self._follow,
+            "seen": self.seen.run,
+            "logs": self.logs.run,
+            "idle": self.sweeper.run,
+            "awake": partial(_every, 1.0, self.reconciler.keep_awake),
+            "intents": partial(_every, LOOK_EVERY, self.reconciler.look),
+            "routes": partial(_every, GLANCE_EVERY, self.routes.glance),
+            "every route": partial(_every, CHECK_EVERY, self.routes.check),
+            "releases": partial(_every, self.config.release_refresh, self._refresh_releases),
+            "followers": self.follower.run,
+            "new releases": partial(_every, WATCH_EVERY, self.watcher.look),
+            "clock": partial(_every, CLOCK_EVERY, self.clock.tick),
+            "housekeeping": partial(_every, HOUSEKEEPING_EVERY, self._keep_house),
+            "executables": self._mend_releases,
         }
 
-    async def _follow(self, last: int) -> None:
-        """Act on every change since `last`, whenever the bell rings."""
+    async def _follow(self) -> None:
+        """Act on every change since the last one, whenever the bell rings; begun anew, it rings at once."""
+        async with contextlib.aclosing(Bell(self.config).rings()) as rings:
+            async for _ in rings:
+                while await self._catch_up() == CHANGES_AT_ONCE:
+                    pass
+
+    async def _catch_up(self) -> int:
+        """How many changes there were. Those that could not be acted upon are read again."""
         from pocketfleet.actions import observations
 
-        async for _ in Bell(self.config).rings():
-            changes = await self.database.call(observations.changes_since, last)
-            if not changes:
-                continue
-            last = changes[-1][0]
-            instances = {key for _, kind, key in changes if kind == "instance"}
-            if instances:
-                await self.reconciler.changed(instances)
-            if any(kind == "operation" for _, kind, _ in changes):
-                self.engine.notice()
-            if any(kind == "release" for _, kind, _ in changes):
-                self.follower.notice()
+        changes = await self.database.call(observations.changes_since, self._last, CHANGES_AT_ONCE)
+        if any(kind == "operation" for _, kind, _ in changes):
+            self.engine.notice()
+        if any(kind == "release" for _, kind, _ in changes):
+            self.follower.notice()
+        if instances := {key for _, kind, key in changes if kind == "instance"}:
+            await self.reconciler.changed(instances)
+        self._last = changes[-1][0] if changes else self._last
+        return len(changes)
 
     async def _refresh_releases(self) -> None:
         from pocketfleet.actions.releases import refresh_releases
@@ -236,6 +247,17 @@ def _alone(config: Config) -> Iterator[None]:
         except OSError:
             raise HomeInUse(f"Another node runs on {config.home}; there is one per home.") from None
         yield
+
+
+async def lasting(name: str, begin: Callable[[], Awaitable[None]]) -> None:
+    """Carry a loop out, and begin it anew when it fails: one that is gone would be missed by nobody but the users."""
+    while True:
+        try:
+            await begin()
+            return
+        except Exception:
+            log.exception("the loop “%s” failed, beginning anew in %.0f s", name, LOOP_AGAIN)
+            await asyncio.sleep(LOOP_AGAIN)
 
 
 async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
