@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -114,19 +114,24 @@ class Serve:
         self._ended: set[int] = set()
 
     async def run(self) -> int:
-        """1 folders, 2 tables, 3 operator's file, 4 edge, 5 node and control, 6 the greeting; then watch; then stop."""
+        """1 the edge's files and port, 2 tables, 3 operator's file, 4 all three, 5 the greeting; then watch; then stop.
+
+        The port comes first: where it is taken, the next run must still be the first one.
+        """
         self._catch_signals()
         _adopt_orphans()
-        prepared = await self._prepare()
-        self._write_operator_file()
         self._make_children()
+        prepared = await self._prepare()
+        if self.stopping.is_set():
+            return 0
+        self._write_operator_file()
         watchers = [asyncio.create_task(self._reap_orphans(), name="reap orphans")]
         try:
             for child in self.children.values():
                 await child.start(self.environment)
                 watchers.append(asyncio.create_task(self._watch(child), name=f"watch {child.name}"))
             await self._until_ready()
-            await self._greet(prepared)
+            await self._unless_stopped(self._greet(prepared))
             await self.stopping.wait()
         finally:
             self.stopping.set()
@@ -186,6 +191,17 @@ class Serve:
             await asyncio.sleep(0.02)
         if not self.stopping.is_set():
             raise NotAnswering(f"node or control did not answer; see {self.config.logs}/*.log for the reason.")
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Carry out what may take minutes where the network is slow: Ctrl-C ends it."""
+        working = asyncio.create_task(work)
+        stopped = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, stopped):
+            task.cancel()
+        await asyncio.gather(stopped, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
 
     async def _control_answers(self) -> bool:
         transport = httpx.AsyncHTTPTransport(uds=str(self.config.control_socket))
@@ -303,7 +319,15 @@ class FirstInstance:
             await self._wait(client, await self._post(client, "/releases/refresh", {}))
         with self._console.status("Making your first instance (fetches PocketBase, some 13 MB) ..."):
             answer = await self._post(client, "/instances", {"name": self._config.first_instance})
-            await self._wait(client, answer)
+            try:
+                await self._wait(client, answer)
+            except (asyncio.CancelledError, httpx.HTTPError):
+                # node goes on with it now or at the next start, and the password is never shown again
+                self._tell(answer)
+                raise
+        self._tell(answer)
+
+    def _tell(self, answer: dict[str, Any]) -> None:
         instance, superuser = answer["instance"], answer["superuser"]
         say = self._console.print
         say(f"  Your first instance: [bold]{instance['url']}[/bold]   PocketBase {instance['release']}")

@@ -42,6 +42,9 @@ def test_a_port_taken(stopped: Server) -> None:
         other.bind(("127.0.0.1", stopped.port))
         other.listen()
         refused(stopped, str(stopped.port), "POCKETFLEET_PORT")
+    # the next run is still the first one, with an instance of the newcomer's own
+    assert not (stopped.home / "control.sqlite3").exists()
+    assert not (stopped.home / "operator.json").exists()
 
 
 def test_a_home_that_is_a_file(stopped: Server) -> None:
