@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -122,11 +123,14 @@ class Supervisor:
     async def stop_all(self) -> None:
         """Put all to sleep, in order, several at a time; from here on nothing is woken."""
         self._stopping = True
+        # one deadline for all: hundreds with open streams must not wait for it in one batch after the other
+        give_up = time.monotonic() + _LAST_DRAIN
         places = asyncio.Semaphore(_STOPS_AT_ONCE)
 
         async def stop(keeper: Keeper) -> None:
             async with places:
-                await keeper.sleep("pocketfleet stops", drain=_LAST_DRAIN, manner=Manner.FORCED)
+                left = max(0.0, give_up - time.monotonic())
+                await keeper.sleep("pocketfleet stops", drain=left, manner=Manner.FORCED)
 
         await asyncio.gather(*(stop(keeper) for keeper in self._keepers.values() if keeper.is_up))
 

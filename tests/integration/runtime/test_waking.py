@@ -13,7 +13,7 @@ from pocketfleet.domain import limits
 from pocketfleet.domain.states import Process
 from pocketfleet.errors import StartFailed, Unavailable
 from pocketfleet.runtime import failures as failures_module
-from pocketfleet.runtime import preflight
+from pocketfleet.runtime import preflight, supervisor
 from tests.integration.runtime.rooms import House, house, recording, request, starts, until
 from tests.pocketbases import NEWEST, executable
 
@@ -129,6 +129,19 @@ async def test_a_full_disk_is_said(place: House, monkeypatch: pytest.MonkeyPatch
     guest = place.add()
     with pytest.raises(StartFailed, match="disk is full: free some space"):
         await place.supervisor.ensure(guest.instance_id, cause="GET /")
+
+
+async def test_open_streams_delay_the_end_of_all_once(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_STOPS_AT_ONCE", 1)
+    monkeypatch.setattr(supervisor, "_LAST_DRAIN", 1.0)
+    guests = [place.add() for _ in range(4)]
+    for guest in guests:
+        await place.supervisor.ensure(guest.instance_id, cause="GET /api/realtime")
+        place.edge.open[guest.instance_id] = 1
+    began = time.monotonic()
+    await place.supervisor.stop_all()
+    assert place.supervisor.awake() == {}
+    assert time.monotonic() - began < 3
 
 
 async def test_nothing_wakes_once_all_stops(place: House) -> None:
