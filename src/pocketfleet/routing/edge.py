@@ -82,7 +82,12 @@ def _fill_draft(draft: Path, texts: dict[str, str]) -> None:
 
 def _check(program: Path, draft: Path) -> None:
     command = [str(program), "-c", "-f", str(draft / "haproxy.cfg")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise WrongConfiguration(
+            "HAProxy did not check its configuration within 60 s; is this machine busy?"
+        ) from error
     if done.returncode:
         complaints = [line for line in done.stderr.splitlines() if "[ALERT]" in line] or [done.stderr.strip()]
         raise WrongConfiguration("HAProxy does not take the configuration made for it: " + "\n".join(complaints))

@@ -34,10 +34,18 @@ class MapFile:
         fresh.rename(self._path)
 
     def append(self, entries: Mapping[str, str]) -> None:
-        """Add keys that are not there yet."""
+        """Add keys that are not there yet. A disk that is full leaves the file as it was."""
         self._path.touch(mode=0o600)
-        with self._path.open("a") as file:
-            file.write(lines(entries))
+        left = lines(entries).encode()
+        with self._path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                # what comes next must not go on in the middle of a line
+                file.truncate(before)
+                raise
 
 
 def lines(entries: Mapping[str, str]) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +35,22 @@ def test_a_line_cut_short_is_no_entry(home: Path) -> None:
     (home / "x.map").write_text("a b\nc")
     assert MapFile(home / "x.map").read() == {"a": "b"}
     assert MapFile(home / "missing.map").read() == {}
+
+
+def test_a_full_disk_leaves_no_half_line(home: Path) -> None:
+    file = MapFile(home / "x.map")
+    file.write({"a.localhost": "b"})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        with pytest.raises(OSError):
+            file.append({"long.localhost": "c"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    file.append({"d.localhost": "e"})
+    assert file.read() == {"a.localhost": "b", "d.localhost": "e"}
 
 
 def test_each_client_may_take_four_descriptors() -> None:
