@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 
 from pocketfleet.actions.operations import (
     end_operation,
@@ -178,7 +178,7 @@ class Run:
         while True:
             try:
                 return await self._database.call(function, *args, **kwargs)
-            except OperationalError as error:
+            except (OperationalError, InterfaceError) as error:
                 log.error("the journal of operation %s cannot be written: %s; trying again", self._id, error)
                 await asyncio.sleep(waits.pop(0) if len(waits) > 1 else waits[0])
 
