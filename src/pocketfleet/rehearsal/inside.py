@@ -24,6 +24,8 @@ _PIECE = 65536
 _HEAD = 16384
 #: Attempts that are told one by one; more are only counted by what they would have said.
 _MOST_ATTEMPTS = 500
+#: Bytes of PocketBase's output that are kept.
+_MOST_OUTPUT = 16 * 1024 * 1024
 #: prctl(2)
 _PR_SET_PDEATHSIG = 1
 
@@ -45,8 +47,12 @@ def main() -> int:
         return 125
     tell("started", pid=pid)
     threading.Thread(target=_obey, args=(child, pid), daemon=True).start()
+    printing = threading.Thread(target=_keep_output, args=(child.stdout,), daemon=True)
+    printing.start()
     with status:
         code = child.wait()
+    # what it started itself may still hold the pipe
+    printing.join(1.0)
     tell("ended", code=code if code <= 128 else 128 - code)
     return 0
 
@@ -81,23 +87,30 @@ def _start(order: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int, Any]:
 
     With bubblewrap between us, bubblewrap tells the pid, and later the exit code, to a pipe: closed, it would end it.
     """
-    output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     reading, writing = os.pipe()
     child = subprocess.Popen(
         [part.replace("{status}", str(writing)) for part in order["command"]],
         cwd=order["cwd"],
         env=order["environment"],
         stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         pass_fds=[writing],
         preexec_fn=lambda: _limit(order),
     )
     os.close(writing)
-    os.close(output)
     status = open(reading, "rb")  # noqa: PTH123, SIM115
     line = b"" if order["plain"] else status.readline()
     return child, json.loads(line)["child-pid"] if line else child.pid, status
+
+
+def _keep_output(printed: Any) -> None:
+    """Into a file, up to so many bytes; all else is read and forgotten, since a full pipe would hold PocketBase up."""
+    left = _MOST_OUTPUT
+    with open("output", "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as output:
+        while piece := os.read(printed.fileno(), _PIECE):
+            output.write(piece[:left])
+            left = max(0, left - len(piece))
 
 
 def _limit(order: dict[str, Any]) -> None:

@@ -168,6 +168,8 @@ def _hooks(seen: Seen, registered: Sequence[Registration]) -> SectionReport:
 def _fresh_errors(old: Round, new: Round, again: Round) -> list[Finding]:
     """What the new release alone logs as an error: jobs and hooks that fail without a request."""
     fresh = sorted(new.errors - old.errors - again.errors)
+    if not old.ran:  # where jobs cannot be started it is chance which of them the minute starts
+        fresh = [text for text in fresh if "cron" not in text.lower()]
     return [Finding(Severity.BREAKS, Section.HOOKS, f"Something fails now: {redact(text)}") for text in fresh[:20]]
 
 
@@ -239,7 +241,8 @@ def _not_covered(seen: Seen) -> list[str]:
         found.append(f"{len(lost)} requests of the log could not be repeated as they were: {routes}.")
     others = [ask for ask in seen.old.lost if ask.source is not Source.LOG]
     if others:
-        found.append(f"{len(others)} requests took too long: {_some({ask.pattern for ask in others})}.")
+        routes = _some({ask.pattern for ask in others})
+        found.append(f"{len(others)} requests took too long, or ended PocketBase: {routes}.")
     if not seen.new.answered:
         return [*found, f"PocketBase {seen.new.release} does not start, so nothing was asked of it."]
     if seen.old.answered and not any(ask.source is Source.LOG for ask in seen.script.reading):

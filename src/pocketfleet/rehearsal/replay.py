@@ -36,13 +36,15 @@ _LONGEST_SOCKET_PATH = 100
 _FILE_TOKEN_LIFE = 45.0
 
 
+#: The trouble of a request that ended PocketBase.
+ENDED = "ended"
 #: Told how many requests are done.
 Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is what `content` unpacks. Without an answer the status is 0: `trouble` is timeout, hung up, or closed."""
+    """`body` is what `content` unpacks. Status 0 is none: `trouble` then is timeout, hung up, closed or ended."""
 
     status: int
     took_ms: float
@@ -80,16 +82,25 @@ class Answer:
 class Player:
     """Asks one clone everything, as whoever each request says, with tokens minted from the clone's own data."""
 
-    def __init__(self, client: Client, minter: Minter, errand: Errand) -> None:
+    def __init__(
+        self, client: Client, minter: Minter, errand: Errand, has_ended: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`has_ended`: asked after a request without an answer, whether it ended PocketBase, which is back by then."""
         self._client = client
         self._minter = minter
         self._errand = errand
+        self._has_ended = has_ended
         self._file_tokens: dict[Identity, tuple[float, str]] = {}
 
     def ask(self, ask: Ask, identity: Identity | None = None) -> Answer:
         """The answer to one request, as somebody else if told so."""
         self._errand.check()
-        who = identity or ask.identity
+        answer = self._ask(ask, identity or ask.identity)
+        if answer.trouble and self._has_ended():
+            return replace(answer, trouble=ENDED)
+        return answer
+
+    def _ask(self, ask: Ask, who: Identity) -> Answer:
         if not ask.file_token:
             return self._client.ask(ask.method, ask.path, token=self._minter.token(who), body=ask.body)
         between = "&" if "?" in ask.path else "?"
@@ -101,7 +112,7 @@ class Player:
         """The first round, on the old release: what can be asked from now on, its answers, and what cannot.
 
         A request of the log is asked as each of its candidates until the status is the one in the log. What takes too
-        long is left out with all others of its pattern, and so is what comes after so many seconds.
+        long or ends PocketBase is left out with all others of its pattern, and so is what comes after so many seconds.
         """
         kept: list[tuple[Ask, Answer]] = []
         lost: list[Ask] = []
@@ -112,7 +123,7 @@ class Player:
             found = None if ask.pattern in slow or time.monotonic() > end else self._settled(ask)
             if found is None:
                 lost.append(ask)
-            elif found[1].trouble == "timeout":
+            elif found[1].trouble in ("timeout", ENDED):
                 slow.add(ask.pattern)
                 lost.append(ask)
             else:

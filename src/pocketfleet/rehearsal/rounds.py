@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from pocketfleet.domain.releases import Version
@@ -26,6 +28,10 @@ from pocketfleet.runtime.errands import Errand, Progress, carry_out
 #: Level of errors in PocketBase's log (slog's).
 _ERROR = 8
 _JOBS_SECONDS = 0.5
+#: Seconds that PocketBase gets to end after it left a request without an answer, and how often it comes back.
+_ENDING_SECONDS = 0.2
+_MOST_ENDS = 5
+_LOOK_SECONDS = 0.2
 _VARIES = re.compile(r"\b[a-z0-9]{15}\b|\d+")
 
 
@@ -91,7 +97,7 @@ class Stage:
             again, running = await boot(clone, forgiving=done.strict is not None)
             done.starts.append(again)
             if running is not None:
-                await _ask(clone, running, script, first, done, progress)
+                running = await _ask(_Stayer(clone, running, done), script, first, progress)
         finally:
             if running is not None:
                 await running.close()
@@ -117,50 +123,127 @@ class Stage:
         return await make_clone(self._snapshot, work, release, self._surroundings, self._place)
 
 
-async def _ask(
-    clone: Clone, running: Confined, script: Script, first: Round | None, done: Round, progress: Progress
-) -> None:
+class _Stayer:
+    """The PocketBase of a round; one that a request ended comes back, a few times, on the same clone."""
+
+    def __init__(self, clone: Clone, running: Confined, done: Round) -> None:
+        self.clone = clone
+        self.done = done
+        self.running = running
+        self._ended = 0
+
+    async def has_ended(self) -> bool:
+        """Whether it had, or is ending; by then it is there again, if it may."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ENDING_SECONDS):
+                await asyncio.shield(self.running.ended)
+        if not self.running.ended.done():
+            return False
+        self._ended += 1
+        await self.leave()
+        if self._ended <= _MOST_ENDS:
+            _, running = await boot(self.clone, forgiving=self.done.strict is not None)
+            self.running = running or self.running
+        return True
+
+    async def leave(self) -> None:
+        """Stop it, and keep what it tried and said."""
+        await self.running.stop()
+        self.done.attempts += self.running.attempts
+        self.running.attempts = []
+        self.done.output += self.running.output()
+
+
+async def _ask(stayer: _Stayer, script: Script, first: Round | None, progress: Progress) -> Confined:
+    """Everything, and what came of it; who ran last is answered, ended."""
+    loop, done = asyncio.get_running_loop(), stayer.done
+
     def work(errand: Errand) -> None:
-        client = Client(running.socket)
+        def has_ended() -> bool:
+            return _result(asyncio.run_coroutine_threadsafe(stayer.has_ended(), loop), errand)
+
+        client = Client(stayer.running.socket)
         try:
-            _play(clone, client, errand, script, first, done)
+            _Asker(stayer.clone, client, errand, has_ended).ask(script, first, done)
         finally:
             client.close()
 
     begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    await carry_out(work, progress)
-    if done.ran:
-        # they run by themselves, and nothing tells when they are done
-        await asyncio.sleep(_JOBS_SECONDS)
-    await running.stop()
-    done.attempts = running.attempts
-    done.errors = await asyncio.to_thread(_errors, clone.folder, begun)
-    done.output += running.output()
+    try:
+        await carry_out(work, progress)
+        if done.ran:
+            # they run by themselves, and nothing tells when they are done
+            await asyncio.sleep(_JOBS_SECONDS)
+    finally:
+        await stayer.leave()
+    done.errors = await asyncio.to_thread(_errors, stayer.clone.folder, begun)
+    return stayer.running
 
 
-def _play(clone: Clone, client: Client, errand: Errand, script: Script, first: Round | None, done: Round) -> None:
-    minter = Minter(clone.folder, clone.settings, live=True)
-    player = Player(client, minter, errand)
-    tell = _telling(errand, len(script.reading) + len(script.writing))
-    if first is None:
-        done.kept, done.answers, done.lost = player.reproduce(script.reading, tell, script.seconds[0])
-    else:
-        done.answers = player.play(script.reading, tell)
-    done.crons = _crons(client, minter)
-    whose = {ask.identity for ask in script.reading if ask.identity.collection}
-    done.tokens = {one: minter.token(one) for one in whose} if first is None else {}
-    done.token_statuses = _try_tokens(client, first.tokens if first else done.tokens, clone.release)
-    seconds = script.seconds[1] if first is None else None
-    done.written = player.play(script.writing, lambda number: tell(len(script.reading) + number), seconds)
-
-    jobs = [job for job in done.crons or [] if not job.startswith("__pb")]
-    if first is None or first.ran:
-        done.ran = [job for job in jobs if _run(client, minter, job)]
+def _result(future: Future[bool], errand: Errand) -> bool:
+    """What the loop answers to its thread, unless nobody waits any more."""
+    while True:
+        try:
+            return future.result(timeout=_LOOK_SECONDS)
+        except FutureTimeout:
+            try:
+                errand.check()
+            except BaseException:
+                future.cancel()
+                raise
 
 
-def _run(client: Client, minter: Minter, job: str) -> bool:
-    """Start one of the tenant's jobs; whether that could be done."""
-    return client.ask("POST", f"/api/crons/{quote(job, safe='')}", token=minter.token(SUPERUSER)).is_ok
+class _Asker:
+    """One round's requests, in the thread that makes them."""
+
+    def __init__(self, clone: Clone, client: Client, errand: Errand, has_ended: Callable[[], bool]) -> None:
+        self._clone = clone
+        self._client = client
+        self._errand = errand
+        self._minter = Minter(clone.folder, clone.settings, live=True)
+        self._player = Player(client, self._minter, errand, has_ended)
+
+    def ask(self, script: Script, first: Round | None, done: Round) -> None:
+        """All that reads, then tokens, then all that writes, then the tenant's jobs."""
+        tell = self._telling(len(script.reading) + len(script.writing))
+        if first is None:
+            done.kept, done.answers, done.lost = self._player.reproduce(script.reading, tell, script.seconds[0])
+            whose = {ask.identity for ask in script.reading if ask.identity.collection}
+            done.tokens = {one: self._minter.token(one) for one in whose}
+        else:
+            done.answers = self._player.play(script.reading, tell)
+        done.crons = self._crons()
+        done.token_statuses = self._try_tokens(first.tokens if first else done.tokens)
+        seconds = script.seconds[1] if first is None else None
+        done.written = self._player.play(script.writing, lambda number: tell(len(script.reading) + number), seconds)
+        if first is None or first.ran:
+            done.ran = [job for job in done.crons or [] if not job.startswith("__pb") and self._run(job)]
+
+    def _telling(self, total: int) -> Callable[[int], None]:
+        return lambda number: self._errand.say(number / max(total, 1), f"{number} of {total} requests")
+
+    def _crons(self) -> list[str] | None:
+        """Ids of the jobs that are registered; None where this release does not tell (before 0.24.4)."""
+        answer = self._client.ask("GET", "/api/crons", token=self._minter.token(SUPERUSER))
+        found = answer.content() if answer.is_ok else None
+        return sorted(str(job.get("id")) for job in found) if isinstance(found, list) else None
+
+    def _run(self, job: str) -> bool:
+        """Start one of the tenant's jobs; whether that could be done."""
+        path = f"/api/crons/{quote(job, safe='')}"
+        return self._client.ask("POST", path, token=self._minter.token(SUPERUSER)).is_ok
+
+    def _try_tokens(self, tokens: dict[Identity, str]) -> dict[Identity, int]:
+        """The status of asking for a new token with an old one, by whose it is."""
+        found = {}
+        is_old = Version.parse(self._clone.release.version).numbers < (0, 23, 0)
+        for identity, token in tokens.items():
+            path = f"/api/collections/{identity.collection}/auth-refresh"
+            if identity == SUPERUSER and is_old:
+                path = "/api/admins/auth-refresh"
+            if token:
+                found[identity] = self._client.ask("POST", path, token=token).status
+        return found
 
 
 def _errors(folder: Path, begun: str) -> set[str]:
@@ -172,30 +255,4 @@ def _errors(folder: Path, begun: str) -> set[str]:
         if row["level"] >= _ERROR and row.get("type") != "request":
             facts = [str(row[name]) for name in ("jobId", "error", "details") if row.get(name)]
             found.add(_VARIES.sub("…", ": ".join([str(row["message"]), *facts]))[:300])
-    return found
-
-
-def _telling(errand: Errand, total: int) -> Any:
-    def tell(number: int) -> None:
-        errand.say(number / max(total, 1), f"{number} of {total} requests")
-
-    return tell
-
-
-def _crons(client: Client, minter: Minter) -> list[str] | None:
-    """Ids of the jobs that are registered; None where this release does not tell (before 0.24.4)."""
-    answer = client.ask("GET", "/api/crons", token=minter.token(SUPERUSER))
-    found = answer.content() if answer.is_ok else None
-    return sorted(str(job.get("id")) for job in found) if isinstance(found, list) else None
-
-
-def _try_tokens(client: Client, tokens: dict[Identity, str], release: Release) -> dict[Identity, int]:
-    """The status of asking for a new token with an old one, by whose it is."""
-    found = {}
-    for identity, token in tokens.items():
-        name = identity.collection
-        old_superuser = identity == SUPERUSER and Version.parse(release.version).numbers < (0, 23, 0)
-        path = "/api/admins/auth-refresh" if old_superuser else f"/api/collections/{name}/auth-refresh"
-        if token:
-            found[identity] = client.ask("POST", path, token=token).status
     return found

@@ -60,8 +60,8 @@ async def rehearse(request: Request, progress: Progress) -> Report:
     """Carry the upgrade out on clones and report. Nothing but `work` is written to, and that is gone afterwards.
 
     1 what will be asked, from the snapshot, 2 whether the new release starts, 3 the old one on a clone, 4 the new one,
-    5 the old one again, 6 the comparison. May be cancelled at any moment. Raises RehearsalFailed where it takes too long or cannot be carried out,
-    DiskTrouble, SnapshotUnusable, ReleaseUnusable.
+    5 the old one again, 6 the comparison. May be cancelled at any moment. Raises RehearsalFailed where it takes too
+    long, DiskTrouble, SnapshotUnusable, ReleaseUnusable.
     """
     begun = time.monotonic()
     _log.info("rehearsing %s -> %s", request.old.version, request.new.version)

@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 #: What the program inside may use; bytes. Go reserves more address space than it uses: RLIMIT_DATA counts what it uses.
 MEMORY_BYTES = 2 * 1024**3
-#: No file grows beyond this: a hook that prints without end fills no disk.
+#: No file grows by more than this; what is printed ends much earlier (see inside.py).
 FILE_BYTES = 8 * 1024**3
 _TMP_BYTES = 256 * 1024**2
 #: Characters of output that are kept from its beginning and from its end.
@@ -269,8 +269,13 @@ def _order(room: Room, arguments: Sequence[str], environment: Mapping[str, str])
         "port": room.place.port,
         "mail_port": room.place.mail_port,
         "web_port": room.place.web_port,
-        "limits": {"RLIMIT_DATA": MEMORY_BYTES, "RLIMIT_FSIZE": FILE_BYTES, "RLIMIT_CORE": 0},
+        "limits": {"RLIMIT_DATA": MEMORY_BYTES, "RLIMIT_FSIZE": FILE_BYTES + _largest(room.folder), "RLIMIT_CORE": 0},
     }
+
+
+def _largest(folder: Path) -> int:
+    """Bytes of the largest database: it is what may be large already."""
+    return max((path.stat().st_size for path in (folder / "pb_data").glob("*.db")), default=0)
 
 
 #: No `--proc` here: bubblewrap would cover parts of it, and the kernel then refuses the inner one's.

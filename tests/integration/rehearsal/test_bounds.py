@@ -52,7 +52,10 @@ async def test_called_off_it_leaves_nothing(shop: Shop, home: Path, share: float
 
     rehearsal = asyncio.create_task(rehearse(request(shop("0.36.9"), home), tell))
     if share:
-        await reached.wait()
+        await asyncio.wait(
+            {rehearsal, asyncio.create_task(reached.wait())}, timeout=60, return_when=asyncio.FIRST_COMPLETED
+        )
+        assert reached.is_set()
     else:
         await asyncio.sleep(0.05)
     rehearsal.cancel()

@@ -38,6 +38,8 @@ routerAdd("GET", "/secret", (e) => {{
   if (!{IS_NEW}) throw new ForbiddenError("not for you")
   return e.json(200, {{}})
 }})
+routerAdd("GET", "/die", (e) => $os.exit(7))
+routerAdd("GET", "/fall", (e) => {{ if ({IS_NEW}) $os.exit(7); return e.json(200, {{}}) }})
 routerAdd("POST", "/order", (e) => e.json({IS_NEW} ? 500 : 200, {{}}))
 routerAdd("GET", "/mail", (e) => {{
   const message = new MailerMessage({{
@@ -80,6 +82,9 @@ async def test_everything_planted_is_found(spoilt: Callable[[str], Path], rehear
         ["total"]
     ]
     assert found.one(Section.ANSWERS, "GET /count", severity=Severity.SHAPE).detail["paths"] == ["until"]
+    # one that always ends PocketBase is left out, one that does so now is found, and all others are asked
+    assert any("GET /die" in text for text in report.not_covered)
+    assert found.one(Section.ANSWERS, "GET /fall", severity=Severity.BREAKS).detail["after"] == "ended"
     assert found.one(Section.ANSWERS, "POST /order", severity=Severity.BREAKS)
     stars = found.all(Section.ANSWERS, words="stars")
     assert any(one.source is Source.LOG for one in stars)
