@@ -39,6 +39,8 @@ _OBSTACLES = (
     r"(?i)no such table: ([\w.]+)",
     r"(?i)index [\"'`]?([\w-]+)[\"'`]? already exists",
     r"(?i)there is already another table or index with this name: ([\w-]+)",
+    # an index that people made themselves: SQLite names the first of its columns
+    r"(?i)constraint failed: (\w+\.\w+)",
     r"(?i)failed to apply migration ([\w.-]+)",
 )
 
