@@ -270,6 +270,8 @@ def _check(config: Config) -> Config:
         refuse("bind", "at least one address is needed, for example 127.0.0.1, or * for all.")
     if config.url and not config.url.startswith(("http://", "https://")):
         refuse("url", "it begins with http:// or https://.")
+    if config.database_url and not config.database_url.startswith(("postgres://", "postgresql://")):
+        refuse("database_url", "it begins with postgres:// or postgresql://; leave it empty for SQLite.")
     if config.smtp_url and not re.match(r"smtps?://[^/@]*(@[^/@]+)?", config.smtp_url):
         refuse("smtp_url", "it begins with smtp:// or smtps://.")
     if config.smtp_url and "@" not in config.mail_from:

@@ -119,7 +119,7 @@ def test_without_anything_the_defaults_fit(home: Path) -> None:
         ("domain", "a..b"), ("domain", "Example.org"), ("domain", "bücher.de"), ("url", "example.org"),
         ("upload_bytes", "0"), ("snapshots_last", "0"), ("snapshots_daily", "-1"), ("snapshots_weekly", "-1"),
         ("smtp_url", "mail.example.org"), ("release_sources", "npm"), ("release_sources", "folder"),
-        ("log_level", "LOUD"),
+        ("log_level", "LOUD"), ("database_url", "sqlite:///x.db"),
         ("home", "/" + "a" * 100),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pocketfleet.config import Config, load
 
@@ -31,6 +31,8 @@ def _database(config: Config) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
+        # sslmode, connect_timeout, a socket's folder as host ...: what libpq knows, and the bell is told, too
+        "OPTIONS": dict(parse_qsl(parts.query)),
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
     }

@@ -57,3 +57,11 @@ def test_the_key_is_that_of_the_file_or_a_new_one_each_time(home: Path) -> None:
 
 def test_node_which_needs_the_tables_alone_loads_nothing_of_the_web(home: Path) -> None:
     assert settings(home)["heavy"] == []
+
+
+def test_what_libpq_should_know_is_passed_on(home: Path) -> None:
+    url = "postgresql://fleet:p%40ss@db.example.org:5433/main?sslmode=verify-full&connect_timeout=5"
+    database = settings(home, database_url=url)["DATABASES"]["default"]
+    assert database["OPTIONS"] == {"sslmode": "verify-full", "connect_timeout": "5"}
+    given = [database[name] for name in ("HOST", "PORT", "NAME", "USER", "PASSWORD")]
+    assert given == ["db.example.org", "5433", "main", "fleet", "p@ss"]
