@@ -148,12 +148,18 @@ class Hub:
 
 
 def _queried(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """What a query answers. Where a server has hung up meanwhile, which only the query finds out, it is asked again."""
     from django.db import Error, connection
 
     try:
         return function(*args, **kwargs)
     except Error:
-        # a server that hung up: the next query opens a new connection
+        connection.close()
+        if connection.vendor == "sqlite":
+            raise
+    try:
+        return function(*args, **kwargs)
+    except Error:
         connection.close()
         raise
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
-from pocketfleet.web.hub import PENDING, Changed, Feed
+import pytest
+from django.db import OperationalError
+
+from pocketfleet.web.hub import PENDING, Changed, Feed, _queried
 
 
 def everything(_: Changed) -> bool:
@@ -51,3 +55,28 @@ async def test_a_closed_feed_lets_go_at_once_and_always() -> None:
     assert await asyncio.wait_for(waiting, 5) == []
     assert await asyncio.wait_for(feed.take(30), 5) == []
     assert feed.closed
+
+
+class _HungUp:
+    """A connection whose server hung up."""
+
+    def __init__(self, vendor: str) -> None:
+        self.vendor = vendor
+        self.open = True
+
+    def close(self) -> None:
+        self.open = False
+
+
+@pytest.mark.parametrize(("vendor", "answered"), [("postgresql", True), ("sqlite", False)])
+def test_a_server_that_hung_up_is_asked_again(vendor: str, answered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = _HungUp(vendor)
+    monkeypatch.setattr("django.db.connection", connection)
+
+    def query() -> int:
+        if connection.open:
+            raise OperationalError("server closed the connection unexpectedly")
+        return 7
+
+    with contextlib.nullcontext() if answered else pytest.raises(OperationalError):
+        assert _queried(query) == 7
