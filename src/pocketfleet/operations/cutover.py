@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from pocketfleet.actions.upgrades import set_hold, set_release
-from pocketfleet.errors import HoldTooLong, InstanceBusy
+from pocketfleet.errors import DiskTrouble, HoldTooLong, InstanceBusy
 from pocketfleet.operations.plan import RESULT, Work
 from pocketfleet.operations.tools import Tools
 
@@ -64,36 +64,57 @@ async def hold(tools: Tools, instance_id: str, operation_id: str) -> None:
 
 
 async def let_go(tools: Tools, instance_id: str) -> None:
-    """Requests go through; a guest that runs is published again."""
+    """Requests go through; a guest that runs is published again, unless its instance is switched off or suspended:
+    then it was started to be looked at only, and ends."""
     await tools.database.call(set_hold, instance_id, "")
     await tools.fleet.renew([instance_id])
     tools.gate.resume(instance_id)
-    await tools.supervisor.publish(instance_id)
+    if tools.fleet.may_run(instance_id):
+        await tools.supervisor.publish(instance_id)
+    else:
+        await tools.supervisor.sleep(instance_id, cause="switched off", drain=DRAIN, quiet_only=False)
 
 
 async def start_unpublished(work: Work, release: str) -> str:
     """The address of this release, running on what lies in the instance's folder; only we know it so far.
 
-    Another release that still runs (adopted after a crash) is ended first. Raises StartFailed.
+    Another release that still runs (adopted after a crash), or that a request from before the hold has just woken, is
+    ended first. Raises StartFailed.
     """
     tools: Tools = work.tools
-    if tools.supervisor.release(work.instance_id) not in (None, release):
-        await tools.supervisor.sleep(work.instance_id, cause="another release", drain=0, quiet_only=False)
     tools.supervisor.forgive(work.instance_id)
-    return await tools.supervisor.ensure(work.instance_id, cause=f"{work.kind} {work.operation_id}")
+    while True:
+        if tools.supervisor.release(work.instance_id) not in (None, release):
+            await tools.supervisor.sleep(work.instance_id, cause="another release", drain=0, quiet_only=False)
+        address = await tools.supervisor.ensure(work.instance_id, cause=f"{work.kind} {work.operation_id}")
+        if tools.supervisor.release(work.instance_id) in (None, release):
+            return address
 
 
 async def put_in_place(work: Work, snapshot_id: str, release: str) -> None:
     """The instance's folder becomes what the snapshot holds, by rename, and this its release.
 
-    Whatever runs is ended first; its failures are forgotten, since they were another release's.
+    Whatever runs is ended first; its failures are forgotten, since they were another release's. The release is chosen
+    before anything may start: no other one ever meets this data.
     """
     tools: Tools = work.tools
     await tools.supervisor.sleep(work.instance_id, cause=work.kind, drain=0, quiet_only=False)
     tools.supervisor.forgive(work.instance_id)
     async with tools.supervisor.at_rest(work.instance_id):
         await tools.snapshots.put_back(work.instance_id, snapshot_id)
-    await choose_release(tools, work.instance_id, release)
+        await choose_release(tools, work.instance_id, release)
+
+
+def check_room_for_way_back(tools: Tools, needed: int) -> None:
+    """Going back copies the checkpoint, so its bytes must be free before anything is changed. Raises DiskTrouble."""
+    free = tools.snapshots.free_bytes()
+    if needed > free:
+        raise DiskTrouble(
+            f"Going back would take {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free, so nothing was changed. "
+            "Make room on the disk, then start again.",
+            needed=needed,
+            free=free,
+        )
 
 
 async def choose_release(tools: Tools, instance_id: str, release: str, version_range: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import Any
 
 from pocketfleet.actions import copy_records, events
@@ -13,13 +14,16 @@ from pocketfleet.errors import RestoreFailed, SnapshotUnusable
 from pocketfleet.operations import cutover, staging
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work
+from pocketfleet.operations.rollback import loses_nothing
 from pocketfleet.operations.snapshot import prune_snapshots, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.runtime import inspect
+from pocketfleet.runtime.changes import changes_between
 
 #: Seconds of the hold's budget that are kept for the way back, which is two renames and a start.
 WAY_BACK = 5.0
+_LATER = "has records or files that came after its snapshot"
 
 
 async def _open(work: Work) -> dict[str, Any]:
@@ -59,7 +63,7 @@ async def _snapshot(work: Work) -> dict[str, Any]:
     try:
         manifest = await take_snapshot(work, "checkpoint")
     except SnapshotUnusable as error:
-        return {"snapshot": None, "why": error.detail}
+        return {"snapshot": None, "why": f"is damaged ({error.detail})"}
     return {"snapshot": manifest.snapshot_id}
 
 
@@ -74,7 +78,8 @@ async def _place(work: Work) -> None:
     tools: Tools = work.tools
     async with tools.supervisor.at_rest(work.instance_id):
         await staging.put_in_place(work, with_data_only=not work.outputs["open"]["full"])
-    await cutover.choose_release(tools, work.instance_id, str(work.outputs["recognise"]["to"]))
+        # before anything may start: no other release ever meets this data
+        await cutover.choose_release(tools, work.instance_id, str(work.outputs["recognise"]["to"]))
 
 
 async def _back(work: Work) -> None:
@@ -83,8 +88,8 @@ async def _back(work: Work) -> None:
     found = work.outputs["recognise"]
     async with tools.supervisor.at_rest(work.instance_id):
         await staging.put_old_back(work)
+        await cutover.choose_release(tools, work.instance_id, str(found["from"]), str(found["range"]))
     tools.supervisor.forgive(work.instance_id)
-    await cutover.choose_release(tools, work.instance_id, str(found["from"]), str(found["range"]))
     text = "What was to be restored did not work; data and release are as they were before."
     await _tell(work, "restore_failed", text, events.PROBLEM)
 
@@ -119,16 +124,30 @@ async def _commit(work: Work) -> dict[str, Any]:
 
 
 async def _tidy(work: Work) -> dict[str, Any]:
-    """What was replaced goes; where no snapshot of it could be taken, to quarantine."""
+    """What was replaced goes; where no snapshot of it has everything, to quarantine."""
     tools: Tools = work.tools
-    present = work.outputs["snapshot"]
-    kept = await staging.finish(work, keep_old=present["snapshot"] is None)
+    why = work.outputs["snapshot"].get("why") or await asyncio.to_thread(_written_since, work)
+    kept = await staging.finish(work, keep_old=bool(why))
     if kept:
-        text = f"The data that was replaced is damaged ({present['why']}) and lies in {kept} for some days."
-        await _tell(work, "kept_aside", text, events.WARNING)
+        await _tell(
+            work, "kept_aside", f"The data that was replaced {why} and lies in {kept} for some days.", events.WARNING
+        )
     await tools.database.call(copy_records.let_snapshots_go, work.operation_id)
     await prune_snapshots(tools, work.instance_id)
     return {}
+
+
+def _written_since(work: Work) -> str:
+    """Requests went on from the snapshot to the hold: what they wrote is in the replaced folder alone."""
+    tools: Tools = work.tools
+    old = staging.replaced_data(tools.config, work.operation_id)
+    if not old.exists():
+        return _LATER if staging.kept_aside(tools.config, work).exists() else ""
+    try:
+        changes = changes_between(tools.snapshots.path(work.instance_id, work.outputs["snapshot"]["snapshot"]), old)
+    except (SnapshotUnusable, sqlite3.Error) as error:
+        return f"could not be compared with its snapshot ({error})"
+    return "" if loses_nothing(changes) else _LATER
 
 
 async def _tell(work: Work, kind: str, text: str, weight: str, **detail: Any) -> None:

@@ -29,6 +29,8 @@ from pocketfleet.runtime.manifest import Manifest
 
 #: Collections whose records come and go with each sign-in.
 PASSING = {"_authOrigins", "_mfas", "_otps"}
+#: Seconds of the hold's budget that are kept for taking back what does not start.
+WAY_BACK = 10.0
 
 
 async def _resolve(work: Work) -> dict[str, Any]:
@@ -40,7 +42,7 @@ async def _resolve(work: Work) -> dict[str, Any]:
     await ensure_release(tools, manifest.release, work.progress)
     await ensure_release(tools, now, work.progress)
     result = {"from": now, "to": manifest.release, "snapshot": manifest.snapshot_id}
-    facts = {"counts": manifest.counts, "fingerprints": manifest.fingerprints}
+    facts = {"counts": manifest.counts, "fingerprints": manifest.fingerprints, "bytes": manifest.bytes}
     return {"from": now, "to": manifest.release, **facts, RESULT: result}
 
 
@@ -91,9 +93,11 @@ async def _export(work: Work, old: Path, new: Path) -> str:
 async def _checkpoint(work: Work) -> dict[str, Any]:
     """4 what is there now, kept, so that going back can be gone back on."""
     taking = take_snapshot(work, "checkpoint", thorough=False, base=str(work.outputs["losses"]["present"]))
-    manifest = await cutover.within_budget(work, taking, reserve=10.0)
+    manifest = await cutover.within_budget(work, taking, reserve=WAY_BACK)
     if not work.params.get("accept_loss"):
-        await cutover.within_budget(work, _check_nothing_came(work, manifest.snapshot_id), reserve=10.0)
+        await cutover.within_budget(work, _check_nothing_came(work, manifest.snapshot_id), reserve=WAY_BACK)
+    # the older data is copied into place, and after a failure the present one is
+    cutover.check_room_for_way_back(work.tools, max(manifest.bytes, int(work.outputs["resolve"]["bytes"])))
     return {"snapshot": manifest.snapshot_id}
 
 
@@ -121,13 +125,15 @@ async def _take_back(work: Work) -> None:
 
 async def _start(work: Work) -> dict[str, Any]:
     """6 the older release starts on it, and nobody but us knows where."""
-    return {"address": await cutover.start_unpublished(work, str(work.outputs["resolve"]["to"]))}
+    starting = cutover.start_unpublished(work, str(work.outputs["resolve"]["to"]))
+    return {"address": await cutover.within_budget(work, starting, reserve=WAY_BACK)}
 
 
 async def _verify(work: Work) -> dict[str, Any]:
     """7 it answers as it must."""
     found = work.outputs["resolve"]
-    return await verify(work, str(work.outputs["start"]["address"]), found["to"], found["counts"])
+    checking = verify(work, str(work.outputs["start"]["address"]), found["to"], found["counts"])
+    return await cutover.within_budget(work, checking, reserve=WAY_BACK)
 
 
 async def _commit(work: Work) -> dict[str, Any]:

@@ -135,6 +135,16 @@ async def put_old_back(work: Work) -> None:
     await carry_out(place)
 
 
+def replaced_data(config: Config, operation_id: str) -> Path:
+    """What was in place before, until `finish`."""
+    return folder_of(config, operation_id) / _OLD
+
+
+def kept_aside(config: Config, work: Work) -> Path:
+    """Where `finish` puts it, if it is to be kept."""
+    return config.quarantine_folder / f"{work.instance_id}-{work.operation_id}"
+
+
 async def finish(work: Work, *, keep_old: bool) -> str:
     """It stays: PocketBase's own zips are moved over from the old folder, which is removed then.
 
@@ -144,7 +154,7 @@ async def finish(work: Work, *, keep_old: bool) -> str:
     folder, live = folder_of(config, work.operation_id), config.instances / work.instance_id
 
     def end(errand: Errand) -> str:
-        kept = config.quarantine_folder / f"{work.instance_id}-{work.operation_id}"
+        kept = kept_aside(config, work)
         with disk_trouble("The replaced data could not be cleared away"):
             if keep_old:
                 config.quarantine_folder.mkdir(mode=0o700, parents=True, exist_ok=True)

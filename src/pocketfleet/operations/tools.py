@@ -73,6 +73,9 @@ class Registry(Protocol):
     def guest(self, instance_id: str) -> Guest:
         """Raises InstanceNotFound, ReleaseUnusable."""
 
+    def may_run(self, instance_id: str) -> bool:
+        """Whether it exists, is complete, switched on and not suspended."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:

@@ -131,6 +131,7 @@ async def _checkpoint(work: Work) -> dict[str, Any]:
             "Hooks, migrations or the schema changed after the rehearsal, so it says nothing any more. "
             "Nothing was changed by us; start the upgrade again."
         )
+    cutover.check_room_for_way_back(work.tools, manifest.bytes)
     return {"snapshot": manifest.snapshot_id, "counts": manifest.counts}
 
 

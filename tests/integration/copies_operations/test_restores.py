@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,6 +181,27 @@ async def test_damaged_data_is_replaced_and_kept_aside(yard: Yard) -> None:
     assert str(kept) in event.text
 
 
+async def test_what_was_written_after_the_snapshot_is_kept_aside(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance, visitor = await with_posts(yard, "0.40.6")
+    origin = await copied(yard, instance, "snapshot")
+    take = restore.take_snapshot  # type: ignore[attr-defined]
+
+    async def and_then_somebody_writes(*arguments: Any, **options: Any) -> object:
+        manifest = await take(*arguments, **options)
+        await visitor.post("acknowledged")
+        return manifest
+
+    monkeypatch.setattr(restore, "take_snapshot", and_then_somebody_writes)
+    await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin))
+    assert await (await yard.wake(instance)).titles() == ["one"]
+    (kept,) = yard.config.quarantine_folder.iterdir()
+    with sqlite3.connect(kept / "pb_data" / "data.db") as database:
+        assert database.execute("SELECT title FROM posts ORDER BY title").fetchall() == [("acknowledged",), ("one",)]
+    told = await yard.database.call(Event.objects.get, instance_id=instance.id, kind="kept_aside")
+    assert "after its snapshot" in told.text
+    assert yard.incoming() == []
+
+
 async def test_data_without_a_superuser_is_refused(yard: Yard, home: Path) -> None:
     instance, _ = await with_posts(yard, "0.22.27")
     made = await yard.ended(await yard.ask(copies.back_up_instance, instance.id))
@@ -240,6 +262,9 @@ async def test_a_sleeping_one_that_is_switched_off_is_restored_and_stays_off(yar
     await yard.database.call(Instance.objects.filter(id=instance.id).update, power="off")
     await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin))
     assert (await yard.row(instance)).power == "off"
+    # it was started to be looked at, and for nobody else
+    assert instance.id not in yard.workshop.supervisor.awake()
+    assert instance.id not in (yard.config.edge / "upstreams.map").read_text()
 
 
 async def test_what_is_not_there_is_refused_at_once(yard: Yard) -> None:
