@@ -110,7 +110,8 @@ def require_starts_add_up(server: Server, ids: dict[str, str], unrest: Unrest) -
         counted = server.starts(instance_id)
         lines = (server.home / "logs" / instance_id / "instance.log").read_text().splitlines()
         logged = [line for line in lines if "\tplatform\twoken by " in line]
-        assert counted == len(logged), f"{name}: {counted} starts, {len(logged)} in its log"
+        # a wake is written down after it, so each kill of node may cost one its line, and never adds one
+        assert 0 <= counted - len(logged) <= unrest.kills, f"{name}: {counted} starts, {len(logged)} in its log"
         # a sleep that a killed node had half done is taken up again and may find the instance awake once more
         most = 1 + unrest.sleeps[name] + unrest.kills
         assert 1 + unrest.sleeps[name] - 1 <= counted <= most, f"{name}: {counted} starts, {unrest.sleeps[name]} sleeps"

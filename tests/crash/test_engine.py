@@ -27,7 +27,10 @@ def test_killed_at_every_point(quick_home: Path, story: str) -> None:
     history = sorted([*made, *(f"removed {name}" for name in undone)])
     answer = told(quick_home, "toy", story)
     assert [item["deaths"] for item in answer["plain"]] == [0]
-    assert {item["deaths"] for item in answer["journal"]} == {1}
+    # a run may look at the journal once less than the one whose looks were counted: then the last death never comes
+    deaths = [item["deaths"] for item in answer["journal"]]
+    assert deaths[:-1] == [1] * (len(deaths) - 1)
+    assert deaths[-1] in (0, 1)
     # before each step that is begun and after each that is made, and the same for those that are undone
     begun = len(steps) + len(made) + (0 if "done" in steps else len(steps) * 2)
     assert sum(item["deaths"] for item in answer["effects"]) == begun
