@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +17,15 @@ from typing import Any
 
 import pytest
 
+from tests.load import nothing_fails
 from tests.server import Server, make_notes, superuser_token, until
 
 OLD, NEW = "0.22.27", "0.40.6"
 #: The sandbox of a rehearsal holds the executable alone, so it must not be a script that calls another one.
 SETTINGS = {"versions": (OLD, NEW), "counted": False}
 ENDED = ("succeeded", "failed", "rolled_back")
+BOUNDARY = "a-boundary-that-occurs-nowhere"
+UPLOADED = 50_000_000
 KEY = "0123456789abcdef0123456789abcdef"
 
 OLD_HOOKS = """routerAdd("GET", "/hello/:name", (c) => c.json(200, {hello: c.pathParam("name")}))
@@ -233,6 +238,83 @@ def test_a_hook_that_dies_once_the_tables_are_migrated(server: Server) -> None:
     assert "exit code 3" in operation["error"]["detail"]
     assert shop.everything() == before
     shop.works_on(OLD)
+
+
+class Upload:
+    """A multipart upload of 50 MB, of which the last byte is sent once it may be."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.may_end = threading.Event()
+        self.status = 0
+        self._server, self._name = server, name
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Upload:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.may_end.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        head = (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="big.bin"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        tail = f"\r\n--{BOUNDARY}--\r\n".encode()
+        headers = {
+            "content-type": f"multipart/form-data; boundary={BOUNDARY}",
+            "content-length": str(len(head) + UPLOADED + len(tail)),
+        }
+        with self._server.client(self._name) as client:
+            pieces = self._pieces(head, tail)
+            self.status = client.post("/api/collections/files/records", content=pieces, headers=headers).status_code
+
+    def _pieces(self, head: bytes, tail: bytes) -> Iterator[bytes]:
+        yield head
+        for _ in range(UPLOADED // 1_000_000):
+            yield os.urandom(1_000_000)
+        self.may_end.wait(60)
+        yield tail
+
+
+def test_an_upload_is_waited_for_and_a_stream_ends_cleanly(server: Server) -> None:
+    shop = Shop(server, "streaming")
+    field = {"name": "file", "type": "file", "options": {"maxSelect": 1, "maxSize": 2 * UPLOADED}}
+    files = {"name": "files", "type": "base", "schema": [field], "createRule": "", "listRule": "", "viewRule": ""}
+    shop.as_superuser("POST", "/api/collections", files)
+    heard: list[str] = []
+    ended = threading.Event()
+
+    def listen() -> None:
+        with server.client(shop.name, timeout=90) as client, client.stream("GET", "/api/realtime") as stream:
+            heard.extend(stream.iter_lines())  # raises where it is cut off in the middle
+        ended.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    with nothing_fails(server, shop.name, clients=2) as load, Upload(server, shop.name) as upload:
+        sent = {"range": NEW, "accept_changes": True}
+        operation_id = server.api.post(f"/instances/{shop.name}/upgrade", json=sent).json()["operation"]["id"]
+        # the first try to hold gives up on it, for it takes too long; a later one finds it gone
+        until(lambda: "another try follows" in server.api.get(f"/operations/{operation_id}").text, 60, "a second try")
+        assert upload.status == 0
+        assert not ended.is_set()
+        upload.may_end.set()
+        operation = server.finished(operation_id)
+        seen = load.requests
+        until(lambda: load.requests > seen + 10, 20, "requests after the switch")
+    listener.join(10)
+    assert ended.is_set(), "the stream was cut off"
+    assert any(line.startswith("event:PB_CONNECT") for line in heard)
+    assert upload.status == 200
+    assert 0 < operation["held_ms"] < 30_000
+    shop.works_on(NEW)
+    with server.client(shop.name) as client:
+        (record,) = client.get("/api/collections/files/records").json()["items"]
+        answer = client.get(f"/api/files/files/{record['id']}/{record['file']}")
+        assert len(answer.content) == UPLOADED
 
 
 @contextlib.contextmanager

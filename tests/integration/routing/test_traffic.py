@@ -301,6 +301,17 @@ async def test_event_streams_are_counted_apart(fleet: Fleet) -> None:
     assert after.streams == 0
 
 
+async def test_a_subscription_to_records_is_a_stream_whatever_its_client_says(fleet: Fleet) -> None:
+    instance, _upstream = await fleet.upstream("live")
+    async with fleet.client("live") as client:
+        async with client.stream("GET", "/api/realtime") as stream:
+            lines = stream.aiter_lines()
+            await anext(lines)
+            open_now = (await fleet.counters.read())[instance]
+        await eventually(lambda: _none_open(fleet, instance))
+    assert (open_now.connections, open_now.streams) == (1, 1)
+
+
 async def _none_open(fleet: Fleet, instance: str) -> Any:
     traffic = (await fleet.counters.read())[instance]
     return traffic if traffic.connections == 0 else None

@@ -76,7 +76,7 @@ class Upstream:
         if "upgrade" in names and names["upgrade"].lower() == "websocket":
             return await self._echo(reader, writer, names["sec-websocket-key"])
         size, digest = await _drain(reader, names)
-        if path.startswith("/events"):
+        if path.startswith(("/events", "/api/realtime")):
             return await self._stream(reader, writer)
         if path.startswith("/slow"):
             await asyncio.sleep(float(path.partition("?")[2] or 0.3))
