@@ -202,3 +202,19 @@ def test_it_asks_where_that_would_lose_something(
     assert operation["state"] == "asking"
     assert operation["result"]["lost"]["records"]["notes"]["created"] == 1
     assert server.show(name)["release"] == "0.23.12"
+
+
+def test_it_asks_where_a_collection_was_made_since(
+    server: Server, moved: dict[str, tuple[str, subprocess.CompletedProcess[str]]]
+) -> None:
+    name = moved["0.36.9"][0]
+    with server.client(name) as client:
+        superuser = {"authorization": superuser_token(client, "0.36.9")}
+        mine = {"name": "mine", "type": "base", "fields": [{"name": "text", "type": "text"}]}
+        assert client.post("/api/collections", json=mine, headers=superuser).status_code == 200
+    starts_to_die(server, name, "0.36.9")
+    until(lambda: bool(rollback_of(server, name)), 30, "asking")
+    (operation,) = rollback_of(server, name)
+    assert operation["state"] == "asking"
+    assert "mine" in operation["result"]["lost"]["schema"]
+    assert server.show(name)["release"] == "0.36.9"

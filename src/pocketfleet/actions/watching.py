@@ -12,7 +12,7 @@ from pocketfleet.actions import events
 from pocketfleet.actions.upgrades import rollback_instance
 from pocketfleet.domain.states import OperationState, Process
 from pocketfleet.errors import OperationOpen, SnapshotNotFound
-from pocketfleet.models import Instance, Operation
+from pocketfleet.models import Instance, Operation, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ def go_back(item: Switched) -> str | None:
     """Open the way back, which asks where anything was written since; answers its id. None where it cannot begin
     now: something else is under way, or the checkpoint is gone."""
     try:
-        return rollback_instance(item.instance_id, item.checkpoint, by_itself=True, acting_user=None).id
+        schema = _schema_after(item.operation_id)
+        return rollback_instance(item.instance_id, item.checkpoint, by_itself=True, schema=schema, acting_user=None).id
     except OperationOpen:
         return None
     except SnapshotNotFound:
@@ -81,6 +82,12 @@ def _switched(operation: Operation) -> Switched | None:
         finished_at=operation.finished_at,
         failing=_is_failing(instance),
     )
+
+
+def _schema_after(operation_id: str) -> str:
+    """Fingerprint of the schema right after the switch, when nobody else had reached it yet; "" where unknown."""
+    output = Step.objects.filter(operation_id=operation_id, name="verify").values_list("output", flat=True).first()
+    return str((output or {}).get("schema", ""))
 
 
 def _is_failing(instance: Instance) -> bool:

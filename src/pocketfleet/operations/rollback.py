@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,10 +56,10 @@ async def _losses(work: Work) -> dict[str, Any]:
     if work.params.get("export") and not changes.nothing:
         result["export"] = await _export(work, old, new)
     output = {"present": present.snapshot_id, RESULT: result}
-    same_code = not work.params.get("by_itself") or _same_code(work.outputs["resolve"]["fingerprints"], present)
+    same_code = not work.params.get("by_itself") or _same_code(work, present)
     if work.params.get("accept_loss") or (loses_nothing(changes) and same_code):
         return output
-    what = "what was written since" if same_code else "changes to hooks or migrations since"
+    what = "what was written since" if same_code else "changes to hooks, migrations or collections since"
     why = f"PocketBase {result['from']} fails since the upgrade. " if work.params.get("by_itself") else ""
     text = f"{why}Going back would lose {what}. Look at the list, then go back (`pocketfleet rollback`) or leave it."
     await tools.database.call(
@@ -160,8 +159,14 @@ async def _open(work: Work) -> dict[str, Any]:
     return {RESULT: work.outputs["commit"][RESULT] | output.get(RESULT, {})}
 
 
-def _same_code(judged: Mapping[str, str], present: Manifest) -> bool:
-    return all(judged.get(part) == present.fingerprints.get(part) for part in ("hooks", "migrations"))
+def _same_code(work: Work, present: Manifest) -> bool:
+    """Whether hooks and migrations are those of the snapshot, and the schema what the switch made of it."""
+    judged: dict[str, str] = dict(work.outputs["resolve"]["fingerprints"])
+    if schema := work.params.get("schema"):
+        judged["schema"] = schema
+    else:
+        judged.pop("schema", None)
+    return all(present.fingerprints.get(part) == known for part, known in judged.items())
 
 
 def loses_nothing(changes: Changes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from pocketfleet.operations.rehearse import last_that_works, rehearse_release
 from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
+from pocketfleet.runtime import inspect
 from pocketfleet.runtime.ages import recognise
 
 #: Seconds of the hold's budget that are kept for the way back, besides what copying the data again takes.
@@ -156,7 +158,10 @@ async def _verify(work: Work) -> dict[str, Any]:
     """9 health, sign-in, lists, built-in routes and the owner's safe probes."""
     found = work.outputs["resolve"]
     checking = verify(work, str(work.outputs["switch"]["address"]), found["to"], work.outputs["checkpoint"]["counts"])
-    return await cutover.within_budget(work, checking, _way_back(work))
+    checked = await cutover.within_budget(work, checking, _way_back(work))
+    # what the new release has made of the schema: whatever differs later is somebody's work
+    folder = work.tools.config.instances / work.instance_id
+    return {**checked, "schema": await asyncio.to_thread(inspect.schema_fingerprint, folder, live=True)}
 
 
 async def _commit(work: Work) -> dict[str, Any]:
