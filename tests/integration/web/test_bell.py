@@ -95,7 +95,7 @@ async def test_many_listeners_share_one_watcher(config: Config) -> None:
     writer.execute("INSERT INTO things VALUES ('x')")
     for rings in listeners:
         assert await rung(rings, 5)
-        await rings.aclose()  # type: ignore[attr-defined]
+        await rings.aclose()
     writer.close()
     await asyncio.sleep(0.05)
     assert "bell" not in [task.get_name() for task in asyncio.all_tasks() if not task.cancelled()]
