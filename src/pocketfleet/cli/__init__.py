@@ -5,6 +5,9 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of `pocketfleet`; ends the process with the exit code."""
-    from pocketfleet.cli.app import run
+    try:
+        from pocketfleet.cli.app import run
 
-    raise SystemExit(run())
+        raise SystemExit(run())
+    except KeyboardInterrupt:  # also in the middle of an import
+        raise SystemExit(130) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import signal
@@ -455,14 +456,16 @@ class Keeper:
 
     async def _bury(self, running: Running, *, put_in_order: bool = False) -> None:
         """It is dead: take its last output over, end what it left behind, put its files in order."""
-        await self._around.log(self._id).finish()
         try:
+            await self._around.log(self._id).finish()
             with await self._take_lock(_LEFTOVER_PATIENCE):
                 if put_in_order:
                     await asyncio.to_thread(request_log.put_in_order, self._config.instances / self._id)
-        except PocketfleetError as error:
-            _log.warning("files not put in order: %s", error.detail, extra={"instance": self._id})
-        self._runner.forget(running)
+        except (PocketfleetError, OSError) as error:
+            # a disk that refuses must not keep a dead guest among the living
+            _log.warning("files not put in order: %s", error, extra={"instance": self._id})
+        with contextlib.suppress(OSError):
+            self._runner.forget(running)
 
     # Small things
 

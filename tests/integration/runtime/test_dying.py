@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from pocketfleet.domain import limits
 from pocketfleet.domain.states import Process
 from pocketfleet.errors import StartFailed
 from pocketfleet.runtime import probe, processes
+from pocketfleet.runtime.output import GuestLog
 from tests.integration.runtime.rooms import House, house, kill, recording, request, starts, until
 from tests.pocketbases import NEWEST, executable
 
@@ -45,6 +47,23 @@ async def test_a_death_is_noticed_and_the_next_request_wakes_it(place: House) ->
     assert place.supervisor.awake() == {}
     assert "SIGKILL" in place.last_seen(guest).reason
     assert "died: PocketBase was ended by SIGKILL" in place.log_text(guest)
+    assert await place.supervisor.ensure(guest.instance_id, cause="GET /") == guest.listens_at
+
+
+async def test_a_disk_that_refuses_does_not_keep_it_among_the_living(
+    place: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = place.add()
+    await place.supervisor.ensure(guest.instance_id, cause="GET /")
+
+    async def refuse(_: GuestLog) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(GuestLog, "finish", refuse)
+        os.kill(place.pid(guest), signal.SIGKILL)
+        await until(lambda: place.last_seen(guest).process == Process.ASLEEP)
+    assert list(place.config.run.glob("*.json")) == []
     assert await place.supervisor.ensure(guest.instance_id, cause="GET /") == guest.listens_at
 
 
