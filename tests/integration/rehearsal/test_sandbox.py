@@ -35,7 +35,7 @@ routerAdd("GET", "/look", (e) => {
   return e.json(200, {
     root: $os.readDir("/").map((entry) => entry.name()),
     passwd: attempt(() => $os.readFile("/etc/passwd").length),
-    parent: attempt(() => $os.readFile("/proc/1/root/etc/passwd").length),
+    parent: attempt(() => $os.readFile("/proc/1/root" + "/etc/passwd").length),
     environment: Object.keys(process.env),
     run: attempt(() => $os.cmd("/bin/true").run()),
     write: attempt(() => $os.writeFile("/usr/here", "x", 0o600)),
