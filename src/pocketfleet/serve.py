@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,7 +68,6 @@ class Child:
     process: asyncio.subprocess.Process | None = None
     began: float = 0.0
     died_young: int = 0
-    restarts: int = field(default=0)
 
     async def start(self, environment: dict[str, str]) -> None:
         """Start it in a session of its own, so that Ctrl-C reaches serve alone."""
@@ -239,7 +238,6 @@ class Serve:
             lived = time.monotonic() - child.began
             child.died_young = child.died_young + 1 if lived < YOUNG else 0
             delay = RESTART_AFTER[min(child.died_young, len(RESTART_AFTER) - 1)]
-            child.restarts += 1
             self._warn(f"{child.name} ended ({_ending(code)}); starting it again. Its log: {child.log}")
             await asyncio.sleep(delay)
             await self._restart(child)

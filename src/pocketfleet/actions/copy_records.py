@@ -17,18 +17,8 @@ from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain.retention import Copy, Retention, to_remove
 from pocketfleet.domain.schedules import BackupPlan
 from pocketfleet.domain.states import OPEN_OPERATION_STATES
-from pocketfleet.errors import BackupNotFound, InstanceNotFound, OperationOpen, SnapshotNotFound, WrongSetting
+from pocketfleet.errors import BackupNotFound, InstanceNotFound, OperationOpen, WrongSetting
 from pocketfleet.models import Backup, Instance, Operation, Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotFacts:
-    """A snapshot's row."""
-
-    id: str
-    instance_id: str
-    release: str
-    purpose: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +78,6 @@ def forget_snapshot(snapshot_id: str) -> None:
 def newest_snapshot(instance_id: str) -> str | None:
     """Id of the newest one, from which unchanged files may be taken."""
     return Snapshot.objects.filter(instance_id=instance_id).values_list("id", flat=True).first()
-
-
-def snapshot_facts(snapshot_id: str) -> SnapshotFacts:
-    """Raises SnapshotNotFound."""
-    row = Snapshot.objects.filter(id=snapshot_id).first()
-    if row is None:
-        raise SnapshotNotFound("The snapshot is gone; `pocketfleet snapshots` shows those there are.")
-    return SnapshotFacts(row.id, row.instance_id, row.release, row.purpose)
 
 
 def let_snapshots_go(operation_id: str) -> None:
