@@ -310,18 +310,6 @@ class Unavailable(PocketfleetError):
     status = 503
 
 
-class PoweredOff(Unavailable):
-    """The instance is powered off."""
-
-    code = "powered_off"
-
-
-class Suspended(Unavailable):
-    """The instance is suspended."""
-
-    code = "suspended"
-
-
 class StartFailed(Unavailable):
     """PocketBase did not start."""
 
