@@ -186,6 +186,31 @@ class UploadNotFound(NotFound):
     code = "upload_not_found"
 
 
+class TeamNotFound(NotFound):
+    """There is no such team."""
+
+    code = "team_not_found"
+
+
+class MemberNotFound(NotFound):
+    """There is no such person or invitation in this team."""
+
+    code = "member_not_found"
+
+
+class AccountNotFound(NotFound):
+    """There is no such account."""
+
+    code = "account_not_found"
+
+
+class InvitationUnusable(PocketfleetError):
+    """This invitation does not work any more."""
+
+    code = "invitation_unusable"
+    status = 410
+
+
 class NoReleaseMatches(PocketfleetError):
     """No release matches this range."""
 

@@ -12,6 +12,7 @@ from pocketfleet.actions.copy_records import in_use
 from pocketfleet.actions.instances import add_instance, check_settings, check_superuser, hash_password
 from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited
+from pocketfleet.actions.teams import find_team, team_for_new
 from pocketfleet.domain import ranges
 from pocketfleet.domain.hostnames import check_name, is_id
 from pocketfleet.domain.releases import Version
@@ -98,12 +99,14 @@ def clone_instance(
     *,
     keep_mail: bool = False,
     keep_s3: bool = False,
+    team: str | None = None,
     acting_user: User | None,
 ) -> tuple[Instance, Operation]:
     """A new instance with the data of this one: as it is now, or as a snapshot or backup of it has it.
 
     It gets the same secrets and superusers; its mail and S3 are switched off unless they are to be kept. It has no
-    backup plan, and sleeps. Raises WrongName, NameTaken, WrongUsage, SnapshotNotFound, BackupNotFound.
+    backup plan, sleeps, and is of the source's team where no other is given. Raises WrongName, NameTaken, WrongUsage,
+    SnapshotNotFound, BackupNotFound, TeamNotFound.
     """
     origin = origin or Origin()
     if origin.count > 1 or origin.upload:
@@ -113,6 +116,7 @@ def clone_instance(
         origin = _checked(instance_id, origin)
         instance = add_instance(
             name,
+            team=source.team if team is None else find_team(team),
             range=source.range,
             release=source.release,
             superuser_email=source.superuser_email,
@@ -135,6 +139,7 @@ def import_instance(
     email: str | None = None,
     password: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    team: str | None = None,
     acting_user: User | None,
 ) -> tuple[Instance, Operation]:
     """A new instance of somebody's PocketBase, from an uploaded zip. Without a range it follows the line that fits.
@@ -154,7 +159,9 @@ def import_instance(
         params["range"] = ranges.check_range(version_range)
         _has_release(params["range"])
     with transaction.atomic():
-        instance = add_instance(name, range=params["range"] or ranges.LATEST, superuser_email=email or "", **intents)
+        whose = team_for_new(team, acting_user)
+        wanted = params["range"] or ranges.LATEST
+        instance = add_instance(name, team=whose, range=wanted, superuser_email=email or "", **intents)
         operation = open_operation("import", instance=instance, params=params, acting_user=acting_user)
         audited(acting_user, "import_instance", instance.id, name=name, range=params["range"])
     return instance, operation

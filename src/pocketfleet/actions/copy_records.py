@@ -190,7 +190,7 @@ def begin_due_backups(now: datetime) -> list[str]:
             continue
         try:
             with transaction.atomic():
-                params = {"purpose": "scheduled", "full": plan.full, "keep": plan.keep}
+                params: dict[str, Any] = {"purpose": "scheduled", "full": plan.full, "keep": plan.keep}
                 operation = open_operation("backup", instance=instance, params=params, acting_user=None)
                 Instance.objects.filter(id=instance.id).update(backed_up_for=due)
                 audited(None, "backup_instance", instance.id, due=due.isoformat(), **params)

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from pocketfleet.actions.operations import check_idle, open_operation
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.actions.teams import team_for_new
 from pocketfleet.actions.upgrades import change_policy
 from pocketfleet.domain import addresses, hostnames, limits, ranges
 from pocketfleet.domain.releases import Version
@@ -54,12 +55,13 @@ def create_instance(
     password: str,
     version_range: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    team: str | None = None,
     acting_user: User | None,
 ) -> tuple[Instance, Operation]:
-    """A new instance, and the operation that builds it.
+    """A new instance of this team (left out: of who makes it), and the operation that builds it.
 
     The password of the first superuser is kept as its bcrypt hash only. Raises WrongName, NameTaken, WrongRange,
-    NoReleaseMatches, WrongUsage, WrongSetting.
+    NoReleaseMatches, WrongUsage, WrongSetting, TeamNotFound.
     """
     hostnames.check_name(name)
     check_superuser(email, password)
@@ -71,7 +73,14 @@ def create_instance(
     release = ranges.resolve(version_range, known)
     hashed = hash_password(password)
     with transaction.atomic():
-        instance = add_instance(name, range=version_range, release=release.text, superuser_email=email, **intents)
+        instance = add_instance(
+            name,
+            team=team_for_new(team, acting_user),
+            range=version_range,
+            release=release.text,
+            superuser_email=email,
+            **intents,
+        )
         operation = open_operation(
             "create",
             instance=instance,

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from pocketfleet.actions.records import audited
+from pocketfleet.actions.teams import own_team
 from pocketfleet.actions.tokens import digest
 from pocketfleet.errors import LinkUnusable
 from pocketfleet.models import SignInLink, User
@@ -28,6 +29,7 @@ def make_operator() -> tuple[User, bool]:
         user = User(username=OPERATOR, is_superuser=True, is_staff=True)
         user.set_unusable_password()
         user.save()
+        own_team(user)
         audited(None, "make_operator", str(user.pk))
     return user, True
 

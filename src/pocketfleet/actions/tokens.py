@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from django.db import transaction
@@ -11,8 +12,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.domain.roles import ALL_VERBS, Verb
 from pocketfleet.errors import TokenNotFound, WrongUsage
-from pocketfleet.models import Token, User
+from pocketfleet.models import Instance, Team, Token, User
+from pocketfleet.models.accounts import all_verbs
 
 #: What every token begins with, so that people and secret scanners know one when they see it.
 PREFIX = "pf_"
@@ -26,13 +29,26 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
-def create_token(name: str, *, expires_in_days: int | None = None, acting_user: User) -> tuple[Token, str]:
-    """A new token of this user and its text, which is never seen again. Raises WrongUsage."""
+def create_token(
+    name: str,
+    *,
+    expires_in_days: int | None = None,
+    team: Team | None = None,
+    instances: Sequence[Instance] = (),
+    verbs: Iterable[str] | None = None,
+    acting_user: User,
+) -> tuple[Token, str]:
+    """A new token of this user and its text, which is never seen again.
+
+    `team`, `instances`, `verbs` (domain/roles.py) narrow it; left out, it may all that its owner may, now and later.
+    Whether its owner may see team and instances is for the caller to check. Raises WrongUsage.
+    """
     name = name.strip()
     if not name or len(name) > 100 or not name.isprintable():
         raise WrongUsage("A token needs a name of 1 to 100 characters, for example `laptop`.", field="name")
     if expires_in_days is not None and not 1 <= expires_in_days <= LONGEST_LIFE_DAYS:
         raise WrongUsage(f"A token lives 1 to {LONGEST_LIFE_DAYS} days.", field="expires_in_days")
+    scope = _checked_verbs(verbs)
     secret = PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
         token = Token.objects.create(
@@ -41,10 +57,25 @@ def create_token(name: str, *, expires_in_days: int | None = None, acting_user: 
             digest=digest(secret),
             hint=secret[: len(PREFIX) + 4],
             expires_at=timezone.now() + timedelta(days=expires_in_days) if expires_in_days else None,
+            team=team,
+            instances=[instance.id for instance in instances],
+            verbs=scope,
         )
-        audited(acting_user, "create_token", str(token.pk), name=name)
+        narrowed = {"verbs": scope, "instances": token.instances}
+        audited(acting_user, "create_token", str(token.pk), team=team.id if team else "", name=name, **narrowed)
         changed("token", str(token.pk))
     return token, secret
+
+
+def _checked_verbs(verbs: Iterable[str] | None) -> list[str]:
+    """In the order of domain/roles.py, `view` always among them. Raises WrongUsage."""
+    if verbs is None:
+        return all_verbs()
+    wanted = set(verbs)
+    if unknown := sorted(wanted - set(ALL_VERBS)):
+        known = ", ".join(ALL_VERBS)
+        raise WrongUsage(f"A token cannot be given “{unknown[0][:40]}”; there are {known}.", field="verbs")
+    return [str(verb) for verb in ALL_VERBS if verb in wanted or verb is Verb.VIEW]
 
 
 def delete_token(token_id: int, *, acting_user: User) -> None:
@@ -56,7 +87,7 @@ def delete_token(token_id: int, *, acting_user: User) -> None:
             raise TokenNotFound(f"You have no token {token_id}; `pocketfleet tokens` shows those there are.")
         name = token.name
         token.delete()
-        audited(acting_user, "delete_token", str(token_id), name=name)
+        audited(acting_user, "delete_token", str(token_id), team=token.team_id or "", name=name)
         changed("token", str(token_id))
 
 
@@ -65,13 +96,11 @@ def tokens_of(user: User) -> list[Token]:
     return list(Token.objects.filter(user=user).order_by("id"))
 
 
-def user_of_token(secret: str) -> User | None:
-    """Whose token this is; None where it is unknown, expired or its owner is switched off."""
+def known_token(secret: str) -> Token | None:
+    """The token with this text, and its user; None where it is unknown, expired or its owner is switched off."""
     now = timezone.now()
     alive = Q(expires_at=None) | Q(expires_at__gt=now)
     token = Token.objects.select_related("user").filter(alive, digest=digest(secret), user__is_active=True).first()
-    if token is None:
-        return None
-    if token.used_at is None or token.used_at <= now - USED_EVERY:
+    if token is not None and (token.used_at is None or token.used_at <= now - USED_EVERY):
         Token.objects.filter(pk=token.pk).update(used_at=now)
-    return token.user
+    return token

@@ -37,7 +37,7 @@ def upgrade_instance(
         wanted = ranges.check_range(version_range) if version_range is not None else instance.range
         known = [Version(text) for text in Release.objects.values_list("id", flat=True)]
         release = ranges.resolve(wanted, known)
-        params = {
+        params: dict[str, Any] = {
             "range": wanted,
             "from": instance.release,
             "release": release.text,
@@ -69,7 +69,7 @@ def rollback_instance(
     with transaction.atomic():
         instance = _found(instance_id)
         snapshot = _snapshot(instance, snapshot_id)
-        params = {
+        params: dict[str, Any] = {
             "snapshot": snapshot.id,
             "from": instance.release,
             "release": snapshot.release,

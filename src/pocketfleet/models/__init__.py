@@ -6,6 +6,7 @@ from pocketfleet.models.instances import Instance
 from pocketfleet.models.journal import Operation, Step
 from pocketfleet.models.records import Audit, Change
 from pocketfleet.models.releases import Offer, Release, Source
+from pocketfleet.models.teams import Favourite, Invitation, Membership, Team
 from pocketfleet.models.upgrades import Event, Probe, Rehearsal
 
 __all__ = [
@@ -13,7 +14,10 @@ __all__ = [
     "Backup",
     "Change",
     "Event",
+    "Favourite",
     "Instance",
+    "Invitation",
+    "Membership",
     "Offer",
     "Operation",
     "Probe",
@@ -23,6 +27,7 @@ __all__ = [
     "Snapshot",
     "Source",
     "Step",
+    "Team",
     "Token",
     "User",
 ]

@@ -7,6 +7,8 @@ from typing import ClassVar
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
+from pocketfleet.domain.roles import ALL_VERBS
+
 
 class User(AbstractUser):
     """A person. The operator is the superuser that the first run makes."""
@@ -15,8 +17,13 @@ class User(AbstractUser):
         app_label = "pocketfleet"
 
 
+def all_verbs() -> list[str]:
+    """What a token may do that nobody scoped."""
+    return [str(verb) for verb in ALL_VERBS]
+
+
 class Token(models.Model):
-    """A bearer token of the API; only its SHA-256 is kept."""
+    """A bearer token of the API; only its SHA-256 is kept. It never may more than its owner."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=100)
@@ -28,6 +35,12 @@ class Token(models.Model):
     #: written at most once an hour
     used_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
+    #: the only team it may touch; None for all that its owner is in
+    team = models.ForeignKey("pocketfleet.Team", null=True, on_delete=models.CASCADE, related_name="tokens")
+    #: ids of the only instances it may touch; [] for all
+    instances = models.JSONField(default=list)
+    #: what it may do, see domain/roles.py
+    verbs = models.JSONField(default=all_verbs)
     version = models.PositiveSmallIntegerField(default=1)
 
     class Meta:

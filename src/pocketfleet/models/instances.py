@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 from pocketfleet.domain.states import Power, Process
+from pocketfleet.models.teams import Team
 
 
 class Instance(models.Model):
@@ -17,6 +18,8 @@ class Instance(models.Model):
     name = models.CharField(max_length=63, unique=True, null=True)
     #: see domain/addresses.py
     number = models.PositiveIntegerField(unique=True)
+    #: whose it is; None (its team is gone) leaves it to the operators
+    team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL, related_name="instances")
     #: the semver text it follows
     range = models.CharField(max_length=200)
     #: the exact version it runs; "" until it was resolved

@@ -6,16 +6,19 @@ import hmac
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from django.contrib.auth import get_user
 from django.http import HttpRequest
 
 from pocketfleet.actions.sign_in import find_operator
-from pocketfleet.actions.tokens import user_of_token
+from pocketfleet.actions.tokens import known_token
 from pocketfleet.config import Config
+from pocketfleet.domain import roles
+from pocketfleet.domain.roles import ALL_VERBS, Role, Verb
 from pocketfleet.errors import NotSignedIn
-from pocketfleet.models import User
+from pocketfleet.models import Membership, Token, User
 
 if TYPE_CHECKING:
     from django_htmx.middleware import HtmxDetails
@@ -34,12 +37,42 @@ class Via(StrEnum):
     SESSION = "session"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Caller:
-    """Who is asking, and how we know."""
+    """Who is asking, and how we know; `token` where they sent one."""
 
     user: User
     via: Via
+    token: Token | None = None
+
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """What they are in which team: one query, the first time."""
+        found = Membership.objects.filter(user=self.user).values_list("team_id", "role")
+        return {team: Role(role) for team, role in found}
+
+    @property
+    def token_is_whole(self) -> bool:
+        """Whether no token narrows what they may do."""
+        token = self.token
+        if token is None:
+            return True
+        return token.team_id is None and not token.instances and set(token.verbs) >= set(ALL_VERBS)
+
+    def may(self, verb: Verb, team_id: str | None = None, instance_id: str | None = None) -> bool:
+        """Whether they may do this to this team's instance; without an instance to the team, without both at all."""
+        if not self._token_allows(verb, team_id, instance_id):
+            return False
+        if self.user.is_superuser:
+            return True
+        return verb is not Verb.SERVE and team_id is not None and roles.may(self.roles.get(team_id), verb)
+
+    def _token_allows(self, verb: Verb, team_id: str | None, instance_id: str | None) -> bool:
+        token = self.token
+        if token is None:
+            return True
+        fits = verb in token.verbs and token.team_id in (None, team_id)
+        return fits and (not token.instances or instance_id in token.instances)
 
 
 class FleetRequest(HttpRequest):
@@ -75,10 +108,10 @@ def identify(request: HttpRequest, config: Config) -> Caller | None:
         raise NotSignedIn("The Authorization header must be `Bearer <token>`.")
     if token.startswith(OPERATOR_PREFIX):
         return _operator(token, config)
-    user_found = user_of_token(token)
-    if user_found is None:
+    found = known_token(token)
+    if found is None:
         raise NotSignedIn("This token is not known, or no longer. Make another: `pocketfleet tokens create`.")
-    return Caller(user_found, Via.TOKEN)
+    return Caller(found.user, Via.TOKEN, found)
 
 
 def _operator(token: str, config: Config) -> Caller:

@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 from django.utils.http import http_date
 
+from pocketfleet.actions.records import Whence, whence
 from pocketfleet.errors import MethodNotAllowed, NotSignedIn, WrongRequest
 from pocketfleet.web import problems
 from pocketfleet.web.callers import Caller, FleetRequest, identify
@@ -84,10 +85,19 @@ def known_caller(get_response: Handler) -> Handler:
         fleet.caller, fleet.refusal = None, None
         if settings.SESSION_COOKIE_NAME in request.COOKIES or "Authorization" in request.headers:
             fleet.caller, fleet.refusal = await sync_to_async(_identify)(request)
+        via = str(fleet.caller.via) if fleet.caller is not None else ""
+        whence.set(Whence(address=address_of(request), via=via))
         fleet.hub = cast(ASGIRequest, request).scope["pocketfleet.hub"]
         return await get_response(request)
 
     return middleware
+
+
+def address_of(request: HttpRequest) -> str:
+    """The client's address, as the edge saw it; "" for what did not come through the edge."""
+    # the edge is the only client of control, and takes away what others say of themselves
+    found = request.headers.get("X-Real-IP", "").strip()
+    return found[:45] if found.isascii() and found.isprintable() else ""
 
 
 def _identify(request: HttpRequest) -> tuple[Caller | None, NotSignedIn | None]:

@@ -22,9 +22,11 @@ _OPEN = sorted(OPEN_OPERATION_STATES)
 _BOUNDARIES = {boundary.text for boundary in SCHEMA_BOUNDARIES}
 
 
-def instances(config: Config, *, search: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Row], int]:
-    """The instances whose name or id holds the search text, by name, and how many there are of them: one query."""
-    found, counted = _instances(), Instance.objects.filter(deleted_at=None).order_by()
+def instances(config: Config, seen: Q, *, search: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Row], int]:
+    """Those of the seen instances whose name or id holds the search text, by name, and how many there are of them:
+    one query."""
+    found = _instances().filter(seen)
+    counted = Instance.objects.filter(seen, deleted_at=None).order_by()
     if not _plain(search):
         return [], 0
     if search := search.strip().lower()[:100]:
@@ -47,9 +49,9 @@ def instance(config: Config, reference: str) -> Row:
     return instance_row(found, config)
 
 
-def process_counts() -> dict[str, int]:
-    """How many instances are awake, waking and failing; the sleeping many are not counted one by one."""
-    found = Instance.objects.filter(deleted_at=None).exclude(process=Process.ASLEEP).order_by()
+def process_counts(seen: Q) -> dict[str, int]:
+    """How many of the seen instances are awake, waking and failing; the sleeping many are not counted one by one."""
+    found = Instance.objects.filter(seen, deleted_at=None).exclude(process=Process.ASLEEP).order_by()
     return {str(row["process"]): row["count"] for row in found.values("process").annotate(count=Count("pk"))}
 
 
@@ -62,23 +64,21 @@ def operation(operation_id: str) -> Row:
 
 
 def operations(
-    *, states: Iterable[str] = (), instance_id: str | None = None, since: datetime | None = None, limit: int = 100
+    seen: Q | None = None, *, states: Iterable[str] = (), instance_id: str | None = None, limit: int = 100
 ) -> list[Row]:
-    """Operations, the newest first: in one of these states, of this instance, ended no earlier than `since`."""
-    found = _operations().order_by("-created_at", "-id")
+    """Of the seen operations, the newest first, those in one of these states, of this instance."""
+    found = _operations().filter(seen or Q()).order_by("-created_at", "-id")
     if chosen := list(states):
         found = found.filter(state__in=chosen)
     if instance_id is not None:
         found = found.filter(instance_id=instance_id)
-    if since is not None:
-        found = found.filter(finished_at__gte=since)
     return [operation_row(row) for row in found[:limit]]
 
 
-def operations_to_show(since: datetime, limit: int = 20) -> list[Row]:
-    """What is under way, and what failed since then; the newest first."""
+def operations_to_show(seen: Q, since: datetime, limit: int = 20) -> list[Row]:
+    """Of the seen operations what is under way, and what failed since then; the newest first."""
     failed = Q(state__in=[OperationState.FAILED, OperationState.ROLLED_BACK], finished_at__gte=since)
-    found = _operations().filter(Q(state__in=_OPEN) | failed).order_by("-created_at", "-id")
+    found = _operations().filter(seen, Q(state__in=_OPEN) | failed).order_by("-created_at", "-id")
     return [operation_row(row) for row in found[:limit]]
 
 
@@ -136,6 +136,7 @@ def instance_row(row: Any, config: Config) -> Row:
         "idle_timeout": config.idle_timeout if own is None else own,
         "idle_timeout_own": own,
         "superuser_email": row.superuser_email,
+        "team": {"id": row.team_id, "name": row.team.name} if row.team is not None else None,
         "secrets": sorted(row.secrets),
         "ready": row.ready,
         "awake_since": row.awake_since,
@@ -189,7 +190,8 @@ def _plain(text: str) -> bool:
 def _instances() -> QuerySet[Any]:
     # at most one such operation, by the partial unique index: the join cannot multiply rows
     opened = FilteredRelation("operations", condition=Q(operations__state__in=_OPEN, operations__exclusive=True))
-    return Instance.objects.filter(deleted_at=None).annotate(
+    found = Instance.objects.filter(deleted_at=None).select_related("team")
+    return found.annotate(
         opened=opened, open_id=F("opened__id"), open_kind=F("opened__kind"), open_state=F("opened__state")
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 
 from pocketfleet.errors import TooManyStreams
 from pocketfleet.logs import LogLine
 from pocketfleet.web import reading
+from pocketfleet.web.access import known_again, visible
+from pocketfleet.web.callers import Via, caller_of
 from pocketfleet.web.hub import Changed, Feed, Hub
 
 #: Seconds of silence after which a comment is sent, so that nobody on the way takes the stream for dead.
@@ -41,13 +44,34 @@ class Event:
         return f"event: {self.name}\ndata: {data}\n\n".encode(errors="replace")
 
 
-async def respond(hub: Hub, events: AsyncGenerator[Event, None]) -> StreamingHttpResponse:
-    """An answer of these events; nothing is read ahead of a slow client. Raises TooManyStreams."""
+class Listener:
+    """Who listens to a stream, asked anew now and then: they may lose their rights, or sign out, while it is open."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._caller = caller_of(request)
+        session = getattr(request, "session", None)
+        self._session = session.session_key if session is not None and self._caller.via is Via.SESSION else None
+
+    def still_there(self) -> bool:
+        """Whether they may go on; a query."""
+        return known_again(self._caller, self._session) is not None
+
+    def visible(self, changes: list[Changed]) -> list[Changed]:
+        """Those of the changes that they may see now; none for who may come in no longer."""
+        now = known_again(self._caller, self._session)
+        return visible(now, changes) if now is not None else []
+
+
+async def respond(hub: Hub, listener: Listener, events: AsyncGenerator[Event, None]) -> StreamingHttpResponse:
+    """An answer of these events; nothing is read ahead of a slow client, and it ends for who may come in no longer.
+
+    Raises TooManyStreams.
+    """
     if hub.streams >= STREAMS:
         raise TooManyStreams("Too many event streams are open on this server; try again later.", retry_after=10)
     # the request's own connection would lie open for as long as the stream lives
     await sync_to_async(_close_connection)()
-    response = StreamingHttpResponse(_on_the_wire(hub, events), content_type="text/event-stream")
+    response = StreamingHttpResponse(_on_the_wire(hub, listener, events), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -58,8 +82,8 @@ def _close_connection() -> None:
     connection.close()
 
 
-async def changes(hub: Hub) -> AsyncGenerator[Event, None]:
-    """`change` with kind and key for everything that changes; `missed` where the client was too slow."""
+async def changes(hub: Hub, listener: Listener) -> AsyncGenerator[Event, None]:
+    """`change` with kind and key for everything they may see; `missed` where the client was too slow."""
     async with hub.listen() as feed:
         yield Event("hello")
         while not feed.closed:
@@ -67,17 +91,17 @@ async def changes(hub: Hub) -> AsyncGenerator[Event, None]:
             if feed.missed:
                 feed.missed = False
                 yield Event("missed")
-            for change in taken:
+            for change in await hub.read(listener.visible, taken) if taken else []:
                 yield Event("change", change._asdict())
 
 
-async def page_changes(hub: Hub) -> AsyncGenerator[Event, None]:
+async def page_changes(hub: Hub, listener: Listener) -> AsyncGenerator[Event, None]:
     """`change` when a page should look again: not more often than a few times a second, the last one never lost."""
     async with hub.listen() as feed:
         yield Event("hello")
         while not feed.closed:
             taken = await feed.take(KEEP_ALIVE)
-            if taken or feed.missed:
+            if feed.missed or (taken and await hub.read(listener.visible, taken)):
                 feed.missed = False
                 yield Event("change")
                 await _rest(feed, PAGE_CALM)
@@ -111,17 +135,24 @@ async def _rest(feed: Feed, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _on_the_wire(hub: Hub, events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+async def _on_the_wire(
+    hub: Hub, listener: Listener, events: AsyncGenerator[Event, None]
+) -> AsyncGenerator[bytes, None]:
     """Events as bytes, a comment after every silence, and an end when the client goes or the process stops."""
     hub.streams += 1
     ended: asyncio.Future[bool] = asyncio.ensure_future(hub.ended.wait())
     coming: asyncio.Future[Event | None] = asyncio.ensure_future(_next(events))
+    asked = time.monotonic()
     try:
         while True:
             awaited: set[asyncio.Future[Any]] = {coming, ended}
             await asyncio.wait(awaited, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 return
+            if time.monotonic() - asked >= KEEP_ALIVE:
+                asked = time.monotonic()
+                if not await hub.read(listener.still_there):
+                    return
             if not coming.done():
                 yield b": still here\n\n"
                 continue

@@ -30,13 +30,15 @@ from django.http import HttpResponse
 from ninja.utils import check_csrf
 
 from pocketfleet.actions import copies
-from pocketfleet.actions.instances import find_instance
+from pocketfleet.actions.records import Whence, whence
 from pocketfleet.config import Config
 from pocketfleet.domain.hostnames import new_id
+from pocketfleet.domain.roles import Verb
 from pocketfleet.errors import (
     BackupNotFound,
     DiskTrouble,
     MethodNotAllowed,
+    NotAllowed,
     NotFromHere,
     NotSignedIn,
     PocketfleetError,
@@ -46,9 +48,10 @@ from pocketfleet.errors import (
 )
 from pocketfleet.models import Backup
 from pocketfleet.web import problems
+from pocketfleet.web.access import instance_of
 from pocketfleet.web.asgi import Message, Receive, Scope, Send, announced
 from pocketfleet.web.callers import Caller, Via, identify
-from pocketfleet.web.middleware import HEADERS
+from pocketfleet.web.middleware import HEADERS, address_of
 
 UPLOADS = "/api/v1/uploads"
 _DOWNLOAD = re.compile(r"/api/v1/instances/([a-z0-9-]{1,63})/backups/([A-Za-z0-9._-]{1,150})/file")
@@ -123,7 +126,8 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         await send(message)
 
     try:
-        caller = await sync_to_async(_caller)(scope)
+        caller, address = await sync_to_async(_caller)(scope)
+        whence.set(Whence(address=address, via=str(caller.via)))
         if scope["path"] == UPLOADS:
             await _upload(scope, receive, send_on, caller)
         else:
@@ -146,8 +150,11 @@ class _Gone(Exception):
 # Who is asking
 
 
-def _caller(scope: Scope) -> Caller:
-    """As Django's middleware finds it out. Raises NotSignedIn, NotFromHere, WrongRequest."""
+def _caller(scope: Scope) -> tuple[Caller, str]:
+    """The caller and their address, as Django's middleware finds them out.
+
+    Raises NotSignedIn, NotFromHere, WrongRequest.
+    """
     request = ASGIRequest(scope, io.BytesIO())
     try:
         request.get_host()
@@ -160,7 +167,7 @@ def _caller(scope: Scope) -> Caller:
         raise NotSignedIn("You are not signed in. Send `Authorization: Bearer <token>`.")
     if caller.via is Via.SESSION and scope["method"] not in ("GET", "HEAD") and check_csrf(request) is not None:
         raise NotFromHere("With a session, X-CSRFToken and Origin must be the dashboard's own.")
-    return caller
+    return caller, address_of(request)
 
 
 # Uploads
@@ -170,6 +177,8 @@ async def _upload(scope: Scope, receive: Receive, send: Send, caller: Caller) ->
     """1 room enough, 2 into a `.part`, 3 flushed, 4 renamed. What breaks off leaves nothing."""
     if scope["method"] != "POST":
         raise MethodNotAllowed("Send a file with POST.", allow="POST")
+    if caller.token is not None and not {Verb.OPERATE, Verb.CREATE} & set(caller.token.verbs):
+        raise NotAllowed("This token may not upload: it lacks “operate” and “create”.")
     config: Config = settings.CONFIG
     _check_size(announced(scope), config)
     _check_room(announced(scope), config)
@@ -249,7 +258,7 @@ async def _download(scope: Scope, receive: Receive, send: Send, caller: Caller) 
     if scope["method"] not in ("GET", "HEAD"):
         raise MethodNotAllowed("Read a file with GET.", allow="GET, HEAD")
     match = _DOWNLOAD.fullmatch(scope["path"])
-    backup = await sync_to_async(_find)(match[1] if match else "", match[2] if match else "")
+    backup = await sync_to_async(_find)(caller, match[1] if match else "", match[2] if match else "")
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
     path = settings.CONFIG.backups / backup.instance_id / backup.name
     try:
@@ -270,8 +279,8 @@ async def _download(scope: Scope, receive: Receive, send: Send, caller: Caller) 
             await send({"type": "http.response.body", "body": b""})
 
 
-def _find(reference: str, name: str) -> Backup:
-    return copies.find_backup(find_instance(reference).id, name)
+def _find(caller: Caller, reference: str, name: str) -> Backup:
+    return copies.find_backup(instance_of(caller, reference, Verb.DATA).id, name)
 
 
 def _wanted(headers: dict[bytes, str], size: int, tag: str) -> tuple[int, int]:

@@ -80,6 +80,7 @@ class CloneIn(In):
     backup: str | None = Field(None, max_length=200)
     keep_mail: bool = False
     keep_s3: bool = False
+    team: str | None = Field(None, max_length=100, description="Whose the clone is; else the source's team's.")
 
 
 class ImportIn(In):
@@ -91,6 +92,7 @@ class ImportIn(In):
     email: str | None = Field(None, max_length=500)
     password: str | None = Field(None, max_length=500)
     settings: dict[str, Any] | None = None
+    team: str | None = Field(None, max_length=100, description="Whose it is; else your own.")
 
 
 class MadeOut(Schema):

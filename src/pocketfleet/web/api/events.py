@@ -17,4 +17,5 @@ router = Router(tags=["events"])
 @router.get("/events", summary="Follow everything that changes", response={200: None})
 async def follow_changes(request: FleetRequest) -> StreamingHttpResponse:
     """Server-sent events. After `missed`, or when you come back after a break, read what you show anew."""
-    return await streams.respond(request.hub, streams.changes(request.hub))
+    listener = streams.Listener(request)
+    return await streams.respond(request.hub, listener, streams.changes(request.hub, listener))

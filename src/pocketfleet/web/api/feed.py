@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from ninja import Router
 from ninja.params.functions import Query
 
-from pocketfleet.actions.instances import find_instance
 from pocketfleet.web import copies
+from pocketfleet.web.access import instance_for
 from pocketfleet.web.api.copy_schemas import EventsOut
 
 router = Router(tags=["events"])
@@ -26,4 +26,4 @@ def list_events(
     before: int | None = Query(None, ge=0, le=2**62),
 ) -> dict[str, Any]:
     """The newest first; go on with `before`, the id of the last one you have."""
-    return {"items": copies.events(find_instance(ref).id, before=before, limit=limit)}
+    return {"items": copies.events(instance_for(request, ref).id, before=before, limit=limit)}

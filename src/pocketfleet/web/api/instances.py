@@ -21,8 +21,10 @@ from ninja.params.functions import Query
 from ninja.responses import Status
 
 from pocketfleet.actions import instances as actions
+from pocketfleet.domain.roles import Verb
 from pocketfleet.models import Operation
 from pocketfleet.web import reading
+from pocketfleet.web.access import instance_for, seen_instances, team_to_create_in
 from pocketfleet.web.api.schemas import (
     MAX_WAIT,
     CreatedOut,
@@ -46,7 +48,8 @@ def list_instances(
     offset: int = Query(0, ge=0, le=10_000_000),
 ) -> dict[str, Any]:
     """By name; `total` counts all that match."""
-    items, total = reading.instances(settings.CONFIG, search=search, offset=offset, limit=limit)
+    seen = seen_instances(caller_of(request))
+    items, total = reading.instances(settings.CONFIG, seen, search=search, offset=offset, limit=limit)
     return {"items": items, "total": total}
 
 
@@ -62,6 +65,7 @@ def create_instance(request: HttpRequest, body: InstanceIn) -> Status[dict[str, 
         password=password,
         version_range=body.range,
         settings=body.settings,
+        team=team_to_create_in(request, body.team).id,
         acting_user=user,
     )
     made = {
@@ -75,7 +79,7 @@ def create_instance(request: HttpRequest, body: InstanceIn) -> Status[dict[str, 
 @router.get("/instances/{ref}", response=InstanceOut, summary="Show an instance")
 def show_instance(request: HttpRequest, ref: str) -> dict[str, Any]:
     """By name or id."""
-    return reading.instance(settings.CONFIG, ref)
+    return reading.instance(settings.CONFIG, instance_for(request, ref).id)
 
 
 @router.patch("/instances/{ref}", response=InstanceOut, summary="Change an instance")
@@ -85,7 +89,7 @@ async def change_instance(
     """All of the changes, or none. With `wait`, answers when they are in effect, or after so many seconds."""
 
     def change() -> dict[str, Any]:
-        instance = actions.find_instance(ref)
+        instance = instance_for(request, ref, Verb.OPERATE)
         user = caller_of(request).user
         actions.change_instance(instance.id, body.dict(exclude_unset=True), acting_user=user)
         return reading.instance(settings.CONFIG, instance.id)
@@ -97,14 +101,14 @@ async def change_instance(
 @router.delete("/instances/{ref}", response={202: StartedOut}, summary="Delete an instance")
 def delete_instance(request: HttpRequest, ref: str) -> Status[dict[str, Any]]:
     """Its files stay in quarantine for a while; its name is free once the operation is done."""
-    instance = actions.find_instance(ref)
+    instance = instance_for(request, ref, Verb.DELETE)
     return started(actions.delete_instance(instance.id, acting_user=caller_of(request).user))
 
 
 @router.post("/instances/{ref}/sleep", response={202: StartedOut}, summary="Put an instance to sleep")
 def sleep_instance(request: HttpRequest, ref: str) -> Status[dict[str, Any]]:
     """The next request wakes it."""
-    instance = actions.find_instance(ref)
+    instance = instance_for(request, ref, Verb.OPERATE)
     return started(actions.sleep_instance(instance.id, acting_user=caller_of(request).user))
 
 

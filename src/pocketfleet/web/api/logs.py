@@ -15,7 +15,8 @@ from ninja import Router
 from ninja.params.functions import Query
 
 from pocketfleet.logs import InstanceLog
-from pocketfleet.web import reading, streams
+from pocketfleet.web import streams
+from pocketfleet.web.access import instance_for
 from pocketfleet.web.api.schemas import LinesOut
 from pocketfleet.web.callers import FleetRequest
 
@@ -25,18 +26,17 @@ router = Router(tags=["logs"])
 @router.get("/instances/{ref}/logs", response=LinesOut, summary="Show the last lines of an instance's log")
 def show_log(request: HttpRequest, ref: str, tail: int = Query(100, ge=0, le=10_000)) -> dict[str, Any]:
     """What PocketBase printed and what pocketfleet did with it, the oldest line first."""
-    lines = _log(ref).tail(tail)
+    lines = _log(request, ref).tail(tail)
     return {"items": [{"at": line.at, "stream": line.stream, "text": line.text} for line in lines]}
 
 
 @router.get("/instances/{ref}/logs/events", summary="Follow an instance's log", response={200: None})
 async def follow_log(request: FleetRequest, ref: str, tail: int = Query(20, ge=0, le=10_000)) -> StreamingHttpResponse:
     """Server-sent events: the last lines, then each new one as `line`, across rotation."""
-    log = await sync_to_async(_log)(ref)
-    return await streams.respond(request.hub, streams.lines(log.follow(tail)))
+    log = await sync_to_async(_log)(request, ref)
+    return await streams.respond(request.hub, streams.Listener(request), streams.lines(log.follow(tail)))
 
 
-def _log(ref: str) -> InstanceLog:
+def _log(request: HttpRequest, ref: str) -> InstanceLog:
     config = settings.CONFIG
-    row = reading.instance(config, ref)
-    return InstanceLog(config.logs / row["id"], config.log_bytes, config.log_generations)
+    return InstanceLog(config.logs / instance_for(request, ref).id, config.log_bytes, config.log_generations)

@@ -17,9 +17,9 @@ from ninja.responses import Status
 
 from pocketfleet.actions import releases as actions
 from pocketfleet.web import reading
+from pocketfleet.web.access import operator_for
 from pocketfleet.web.api.instances import started
 from pocketfleet.web.api.schemas import ReleasesOut, ResolvedOut, StartedOut
-from pocketfleet.web.callers import caller_of
 
 router = Router(tags=["releases"])
 
@@ -33,13 +33,13 @@ def list_releases(request: HttpRequest, line: str | None = Query(None, max_lengt
 @router.post("/releases/refresh", response={202: StartedOut}, summary="Look for new releases")
 def refresh_releases(request: HttpRequest) -> Status[dict[str, Any]]:
     """At every source; whoever asks meanwhile gets the same operation."""
-    return started(actions.refresh_releases(acting_user=caller_of(request).user))
+    return started(actions.refresh_releases(acting_user=operator_for(request).user))
 
 
 @router.post("/releases/{version}/fetch", response={202: StartedOut}, summary="Fetch a release")
 def fetch_release(request: HttpRequest, version: str) -> Status[dict[str, Any]]:
     """Its executable, verified and kept; whoever asks meanwhile gets the same operation."""
-    return started(actions.fetch_release(version, acting_user=caller_of(request).user))
+    return started(actions.fetch_release(version, acting_user=operator_for(request).user))
 
 
 @router.get("/ranges", response=ResolvedOut, summary="Resolve a range")

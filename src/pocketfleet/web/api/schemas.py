@@ -53,6 +53,13 @@ class OperationBriefOut(Schema):
     state: str
 
 
+class TeamBriefOut(Schema):
+    """Whose something is."""
+
+    id: str
+    name: str
+
+
 class InstanceOut(Schema):
     """One instance: what its owner wants, and what is."""
 
@@ -79,6 +86,7 @@ class InstanceOut(Schema):
     idle_timeout: int = Field(description="Seconds that count: its own, or the server's.")
     idle_timeout_own: int | None
     superuser_email: str
+    team: TeamBriefOut | None = Field(description="Whose it is; null where only the operators see it.")
     secrets: list[str] = Field(description="Names only; values never leave.")
     ready: bool
     awake_since: datetime | None
@@ -164,6 +172,7 @@ class InstanceIn(In):
     email: str | None = Field(None, max_length=500)
     password: str | None = Field(None, max_length=500)
     settings: dict[str, Any] | None = None
+    team: str | None = Field(None, max_length=100, description="The id of the team whose it is; else your own.")
 
 
 class InstanceChangesIn(In):

@@ -15,7 +15,9 @@ from ninja import Router
 from ninja.params.functions import Body, Query
 
 from pocketfleet.actions import instances as actions
+from pocketfleet.domain.roles import Verb
 from pocketfleet.web import reading
+from pocketfleet.web.access import instance_for
 from pocketfleet.web.api.schemas import MAX_WAIT, SecretsOut
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.waiting import until_observed
@@ -27,7 +29,7 @@ _SECRETS = Body(...)
 @router.get("/instances/{ref}/secrets", response=SecretsOut, summary="List the names of an instance's secrets")
 def list_secrets(request: HttpRequest, ref: str) -> dict[str, Any]:
     """Names only."""
-    return _names(reading.instance(settings.CONFIG, ref))
+    return _names(reading.instance(settings.CONFIG, instance_for(request, ref).id))
 
 
 @router.patch("/instances/{ref}/secrets", response=SecretsOut, summary="Set or remove secrets")
@@ -37,7 +39,7 @@ async def change_secrets(
     """Those given as null are removed, those left out stay; they count from the next start."""
 
     def change() -> dict[str, Any]:
-        instance = actions.find_instance(ref)
+        instance = instance_for(request, ref, Verb.OPERATE)
         actions.change_secrets(instance.id, body, acting_user=caller_of(request).user)
         return reading.instance(settings.CONFIG, instance.id)
 

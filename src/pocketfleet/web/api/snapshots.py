@@ -14,8 +14,9 @@ from ninja import Router
 from ninja.responses import Status
 
 from pocketfleet.actions import copies as actions
-from pocketfleet.actions.instances import find_instance
+from pocketfleet.domain.roles import Verb
 from pocketfleet.web import copies
+from pocketfleet.web.access import instance_for
 from pocketfleet.web.api.copy_schemas import SnapshotIn, SnapshotsOut
 from pocketfleet.web.api.instances import started
 from pocketfleet.web.api.schemas import StartedOut
@@ -27,17 +28,18 @@ router = Router(tags=["snapshots"])
 @router.get("/instances/{ref}/snapshots", response=SnapshotsOut, summary="List an instance's snapshots")
 def list_snapshots(request: HttpRequest, ref: str) -> dict[str, Any]:
     """The newest first."""
-    return {"items": copies.snapshots(find_instance(ref).id)}
+    return {"items": copies.snapshots(instance_for(request, ref).id)}
 
 
 @router.post("/instances/{ref}/snapshots", response={202: StartedOut}, summary="Take a snapshot")
 def take_snapshot(request: HttpRequest, ref: str, body: SnapshotIn) -> Status[dict[str, Any]]:
     """Of databases, files, hooks, migrations and public files; what lies in S3 is not in it."""
-    user = caller_of(request).user
-    return started(actions.snapshot_instance(find_instance(ref).id, note=body.note, acting_user=user))
+    instance, user = instance_for(request, ref, Verb.OPERATE), caller_of(request).user
+    return started(actions.snapshot_instance(instance.id, note=body.note, acting_user=user))
 
 
 @router.delete("/instances/{ref}/snapshots/{snapshot_id}", response={202: StartedOut}, summary="Remove a snapshot")
 def delete_snapshot(request: HttpRequest, ref: str, snapshot_id: str) -> Status[dict[str, Any]]:
     """For good; one that is an operation's way back is refused."""
-    return started(actions.delete_snapshot(find_instance(ref).id, snapshot_id, acting_user=caller_of(request).user))
+    instance, user = instance_for(request, ref, Verb.OPERATE), caller_of(request).user
+    return started(actions.delete_snapshot(instance.id, snapshot_id, acting_user=user))

@@ -16,9 +16,10 @@ from ninja.responses import Status
 
 from pocketfleet.actions import copies as actions
 from pocketfleet.actions.copies import Origin
-from pocketfleet.actions.instances import find_instance
+from pocketfleet.domain.roles import Verb
 from pocketfleet.models import Instance, Operation
 from pocketfleet.web import reading
+from pocketfleet.web.access import instance_for, team_for, team_to_create_in
 from pocketfleet.web.api.copy_schemas import CloneIn, ImportIn, MadeOut, RestoreIn
 from pocketfleet.web.api.instances import started
 from pocketfleet.web.api.schemas import StartedOut
@@ -32,18 +33,21 @@ def restore_instance(request: HttpRequest, ref: str, body: RestoreIn) -> Status[
     """The present state is kept as a snapshot, and comes back by itself where the result does not work. The release
     is the instance's own, or one that fits the data."""
     origin = Origin(body.snapshot or "", body.backup or "", body.upload or "")
-    return started(actions.restore_instance(find_instance(ref).id, origin, acting_user=caller_of(request).user))
+    instance, user = instance_for(request, ref, Verb.OPERATE), caller_of(request).user
+    return started(actions.restore_instance(instance.id, origin, acting_user=user))
 
 
 @router.post("/instances/{ref}/clone", response={202: MadeOut}, summary="Clone an instance")
 def clone_instance(request: HttpRequest, ref: str, body: CloneIn) -> Status[dict[str, Any]]:
     """With its secrets and superusers; its mail and S3 are switched off unless they are to be kept."""
+    target = team_for(request, body.team, Verb.CREATE).id if body.team else None
     made = actions.clone_instance(
-        find_instance(ref).id,
+        instance_for(request, ref, Verb.DATA if target else Verb.CREATE).id,
         body.name,
         Origin(body.snapshot or "", body.backup or ""),
         keep_mail=body.keep_mail,
         keep_s3=body.keep_s3,
+        team=target,
         acting_user=caller_of(request).user,
     )
     return _made(*made)
@@ -59,6 +63,7 @@ def import_instance(request: HttpRequest, body: ImportIn) -> Status[dict[str, An
         email=body.email,
         password=body.password,
         settings=body.settings,
+        team=team_to_create_in(request, body.team).id,
         acting_user=caller_of(request).user,
     )
     return _made(*made)

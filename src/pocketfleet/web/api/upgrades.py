@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from ninja import Router
 from ninja.params.functions import Query
 from ninja.responses import Status
 
 from pocketfleet.actions import upgrades as actions
-from pocketfleet.actions.instances import find_instance
+from pocketfleet.domain.roles import Verb
 from pocketfleet.web import reading
+from pocketfleet.web.access import instance_for, rehearsal_for
 from pocketfleet.web.api.instances import started
 from pocketfleet.web.api.schemas import (
     ProbesIn,
@@ -40,7 +40,7 @@ router = Router(tags=["upgrades"])
 def upgrade_instance(request: HttpRequest, ref: str, body: UpgradeIn) -> Status[dict[str, Any]]:
     """Without a range: the newest release of the one it follows. It ends as `asking` where somebody must decide."""
     operation = actions.upgrade_instance(
-        find_instance(ref).id,
+        instance_for(request, ref, Verb.OPERATE).id,
         body.range,
         rehearse_only=body.rehearse_only,
         accept_changes=body.accept_changes,
@@ -53,7 +53,7 @@ def upgrade_instance(request: HttpRequest, ref: str, body: UpgradeIn) -> Status[
 def rollback_instance(request: HttpRequest, ref: str, body: RollbackIn) -> Status[dict[str, Any]]:
     """It ends as `asking` where records or files would be lost; `result.lost` lists them."""
     operation = actions.rollback_instance(
-        find_instance(ref).id,
+        instance_for(request, ref, Verb.OPERATE).id,
         body.snapshot,
         accept_loss=body.accept_loss,
         export=body.export,
@@ -65,25 +65,24 @@ def rollback_instance(request: HttpRequest, ref: str, body: RollbackIn) -> Statu
 @router.get("/instances/{ref}/rehearsals", response=RehearsalsOut, summary="List an instance's rehearsals")
 def list_rehearsals(request: HttpRequest, ref: str, limit: int = Query(100, ge=1, le=1000)) -> dict[str, Any]:
     """The newest first, without their reports."""
-    row = reading.instance(settings.CONFIG, ref)
-    return {"items": reading.rehearsals(row["id"], limit)}
+    return {"items": reading.rehearsals(instance_for(request, ref).id, limit)}
 
 
 @router.get("/rehearsals/{rehearsal_id}", response=RehearsalOut, summary="Show a rehearsal")
 def show_rehearsal(request: HttpRequest, rehearsal_id: str) -> dict[str, Any]:
     """With its whole report."""
-    return reading.rehearsal(rehearsal_id)
+    return reading.rehearsal(rehearsal_for(request, rehearsal_id).id)
 
 
 @router.get("/instances/{ref}/probes", response=ProbesOut, summary="List an instance's probes")
 def list_probes(request: HttpRequest, ref: str) -> dict[str, Any]:
     """In their order."""
-    return {"items": actions.probes_of(find_instance(ref).id)}
+    return {"items": actions.probes_of(instance_for(request, ref).id)}
 
 
 @router.put("/instances/{ref}/probes", response=ProbesOut, summary="Set an instance's probes")
 def set_probes(request: HttpRequest, ref: str, body: ProbesIn) -> dict[str, Any]:
     """All of them; those that are not given are gone."""
-    instance = find_instance(ref)
+    instance = instance_for(request, ref, Verb.OPERATE)
     actions.set_probes(instance.id, [probe.dict() for probe in body.items], acting_user=caller_of(request).user)
     return {"items": actions.probes_of(instance.id)}

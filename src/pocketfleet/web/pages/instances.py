@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from pocketfleet.actions import instances as actions
+from pocketfleet.domain.roles import Verb
 from pocketfleet.domain.states import Power
 from pocketfleet.errors import (
     NameTaken,
@@ -25,6 +26,7 @@ from pocketfleet.errors import (
     WrongUsage,
 )
 from pocketfleet.web import reading
+from pocketfleet.web.access import instance_for, seen_instances, seen_operations
 from pocketfleet.web.api.instances import default_email, new_password
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.pages.guard import back, rendered, signed_in
@@ -86,7 +88,7 @@ def create(request: FleetRequest) -> HttpResponse:
 def power(request: FleetRequest, instance_id: str) -> HttpResponse:
     """Switch an instance on or off."""
     wanted = request.POST.get("power", "")
-    instance = actions.find_instance(instance_id)
+    instance = instance_for(request, instance_id, Verb.OPERATE)
     actions.set_power(instance.id, Power.OFF if wanted == "off" else Power.ON, acting_user=caller_of(request).user)
     return _changed(request)
 
@@ -95,7 +97,7 @@ def power(request: FleetRequest, instance_id: str) -> HttpResponse:
 @signed_in
 def sleep(request: FleetRequest, instance_id: str) -> HttpResponse:
     """Put an instance to sleep now."""
-    instance = actions.find_instance(instance_id)
+    instance = instance_for(request, instance_id, Verb.OPERATE)
     actions.sleep_instance(instance.id, acting_user=caller_of(request).user)
     return _changed(request)
 
@@ -114,12 +116,16 @@ def _live(request: FleetRequest) -> dict[str, Any]:
     """What changes by itself; five queries, however many instances there are."""
     search = request.GET.get("q", "")[:100]
     page = _page(request.GET.get("page", "1"))
-    rows, total = reading.instances(settings.CONFIG, search=search, offset=(page - 1) * PAGE_SIZE, limit=PAGE_SIZE)
+    caller = caller_of(request)
+    seen, first = seen_instances(caller), (page - 1) * PAGE_SIZE
+    rows, total = reading.instances(
+        settings.CONFIG, seen, search=search, offset=(page - 1) * PAGE_SIZE, limit=PAGE_SIZE
+    )
     shown = {
         "instances": rows,
         "total": total,
-        "counts": reading.process_counts(),
-        "operations": reading.operations_to_show(timezone.now() - FAILURES_SHOWN),
+        "counts": reading.process_counts(seen),
+        "operations": reading.operations_to_show(seen_operations(caller), timezone.now() - FAILURES_SHOWN),
         "sources": reading.sources(),
         "search": search,
         "page": page,
@@ -130,8 +136,8 @@ def _live(request: FleetRequest) -> dict[str, Any]:
     return {
         **shown,
         "digest": digest,
-        "first": (page - 1) * PAGE_SIZE + 1,
-        "last": (page - 1) * PAGE_SIZE + len(rows),
+        "first": first + 1,
+        "last": first + len(rows),
         "again": urlencode({**query, "seen": digest}),
         "previous": urlencode({**query, "page": page - 1}) if page > 1 else "",
         "next": urlencode({**query, "page": page + 1}) if page * PAGE_SIZE < total else "",

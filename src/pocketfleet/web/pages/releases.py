@@ -8,7 +8,8 @@ from django.views.decorators.http import require_POST, require_safe
 from pocketfleet.actions.releases import refresh_releases
 from pocketfleet.errors import NoReleaseMatches, WrongRange
 from pocketfleet.web import reading
-from pocketfleet.web.callers import FleetRequest, caller_of
+from pocketfleet.web.access import operator_for
+from pocketfleet.web.callers import FleetRequest
 from pocketfleet.web.pages.guard import back, rendered, signed_in
 
 
@@ -27,5 +28,5 @@ def resolve(request: FleetRequest) -> HttpResponse:
 @signed_in
 def refresh(request: FleetRequest) -> HttpResponse:
     """Look for new releases; the operation shows in the list."""
-    refresh_releases(acting_user=caller_of(request).user)
+    refresh_releases(acting_user=operator_for(request).user)
     return HttpResponse(status=204) if request.htmx else back(request)

@@ -17,7 +17,8 @@ async def live(request: FleetRequest) -> HttpResponseBase:
     """`hello`, then `change` whenever something did, a few times a second at most."""
     if visitor(request) is None:
         return HttpResponse(status=401)
+    listener = streams.Listener(request)
     try:
-        return await streams.respond(request.hub, streams.page_changes(request.hub))
+        return await streams.respond(request.hub, listener, streams.page_changes(request.hub, listener))
     except TooManyStreams as error:
         return problems.problem(error)
