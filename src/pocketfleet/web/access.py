@@ -147,6 +147,14 @@ def visible(caller: Caller, changes: list[Changed]) -> list[Changed]:
     return [change for change in changes if change.key in shown.get(change.kind, ())]
 
 
+def about_instance(changes: list[Changed], instance_id: str) -> list[Changed]:
+    """Those of the changes that are about this instance or an operation on it; one query where operations changed."""
+    operations = {change.key for change in changes if change.kind == "operation"}
+    known = Operation.objects.filter(pk__in=operations, instance_id=instance_id) if operations else None
+    keys = {instance_id, *(known.values_list("pk", flat=True) if known is not None else ())}
+    return [change for change in changes if change.kind in ("instance", "operation") and change.key in keys]
+
+
 def known_again(caller: Caller, session_key: str | None = None) -> Caller | None:
     """The caller as they are by now, for what lasts longer than a request; None where they may come in no longer."""
     if not User.objects.filter(pk=caller.user.pk, is_active=True).exists():

@@ -17,7 +17,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from pocketfleet.errors import TooManyStreams
 from pocketfleet.logs import LogLine
 from pocketfleet.web import reading
-from pocketfleet.web.access import known_again, visible
+from pocketfleet.web.access import about_instance, known_again, visible
 from pocketfleet.web.callers import Via, caller_of
 from pocketfleet.web.hub import Changed, Feed, Hub
 
@@ -61,6 +61,12 @@ class Listener:
         now = known_again(self._caller, self._session)
         return visible(now, changes) if now is not None else []
 
+    def concern(self, changes: list[Changed], instance_id: str | None) -> bool:
+        """Whether any of the changes is one that they may see, and about this instance, where one is given."""
+        if instance_id is not None:
+            changes = about_instance(changes, instance_id)
+        return bool(changes and self.visible(changes))
+
 
 async def respond(hub: Hub, listener: Listener, events: AsyncGenerator[Event, None]) -> StreamingHttpResponse:
     """An answer of these events; nothing is read ahead of a slow client, and it ends for who may come in no longer.
@@ -95,13 +101,16 @@ async def changes(hub: Hub, listener: Listener) -> AsyncGenerator[Event, None]:
                 yield Event("change", change._asdict())
 
 
-async def page_changes(hub: Hub, listener: Listener) -> AsyncGenerator[Event, None]:
-    """`change` when a page should look again: not more often than a few times a second, the last one never lost."""
+async def page_changes(hub: Hub, listener: Listener, instance_id: str | None = None) -> AsyncGenerator[Event, None]:
+    """`change` when a page should look again: not more often than a few times a second, the last one never lost.
+
+    `instance_id`: for what is about that instance alone.
+    """
     async with hub.listen() as feed:
         yield Event("hello")
         while not feed.closed:
             taken = await feed.take(KEEP_ALIVE)
-            if feed.missed or (taken and await hub.read(listener.visible, taken)):
+            if feed.missed or (taken and await hub.read(listener.concern, taken, instance_id)):
                 feed.missed = False
                 yield Event("change")
                 await _rest(feed, PAGE_CALM)

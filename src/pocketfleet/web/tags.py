@@ -42,6 +42,25 @@ def percent(progress: float | None) -> int:
 
 
 @register.filter
+def replace_underscores(text: str) -> str:
+    """`delete_backup` as people read it."""
+    return text.replace("_", " ")
+
+
+@register.filter
+def size(count: int | None) -> str:
+    """Bytes as people say them: `3.4 MB` (powers of ten, as disks are sold)."""
+    if count is None:
+        return "–"
+    amount = float(count)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("never here")
+
+
+@register.filter
 def first_line(text: str) -> str:
     """The first line that says something."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")

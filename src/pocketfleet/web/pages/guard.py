@@ -10,13 +10,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from pocketfleet.domain.roles import Verb
 from pocketfleet.errors import PocketfleetError
 from pocketfleet.models import User
 from pocketfleet.web import problems
+from pocketfleet.web.access import instance_for
 from pocketfleet.web.callers import FleetRequest, Via
 
 P = ParamSpec("P")
 View = Callable[Concatenate[FleetRequest, P], HttpResponse]
+#: takes the request, the instance, and the rest of the address by name
+InstanceView = Callable[..., HttpResponse]
 
 
 def signed_in(view: View[P]) -> View[P]:
@@ -32,6 +36,20 @@ def signed_in(view: View[P]) -> View[P]:
             return problems.page(request, error)
 
     return guarded
+
+
+def on_instance(verb: Verb = Verb.VIEW) -> Callable[[InstanceView], Callable[..., HttpResponse]]:
+    """For views of one instance: they are given it in place of the `ref` of the address (its name or id), if the
+    visitor may do this to it; what they may not see is not there."""
+
+    def decorate(view: InstanceView) -> Callable[..., HttpResponse]:
+        def found(request: FleetRequest, *, ref: str, **address: str) -> HttpResponse:
+            return view(request, instance_for(request, ref, verb), **address)
+
+        guarded: Callable[..., HttpResponse] = signed_in(found)
+        return wraps(view)(guarded)
+
+    return decorate
 
 
 def visitor(request: HttpRequest) -> User | None:

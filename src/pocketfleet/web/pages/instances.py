@@ -25,11 +25,12 @@ from pocketfleet.errors import (
     WrongRange,
     WrongUsage,
 )
+from pocketfleet.models import Instance
 from pocketfleet.web import reading
-from pocketfleet.web.access import instance_for, seen_instances, seen_operations
+from pocketfleet.web.access import seen_instances, seen_operations
 from pocketfleet.web.api.instances import default_email, new_password
 from pocketfleet.web.callers import FleetRequest, caller_of
-from pocketfleet.web.pages.guard import back, rendered, signed_in
+from pocketfleet.web.pages.guard import back, on_instance, rendered, signed_in
 
 PAGE_SIZE = 50
 #: What failed is shown this long beside what is under way.
@@ -54,7 +55,7 @@ def show(request: FleetRequest) -> HttpResponse:
         if live["digest"] == request.GET.get("seen"):
             return HttpResponse(status=204)
         return rendered(request, "instances/live.html", **live)
-    return rendered(request, "instances/page.html", **_live(request), **_form())
+    return rendered(request, "instances/page.html", place="instances", **_live(request), **_form())
 
 
 @require_POST
@@ -84,20 +85,18 @@ def create(request: FleetRequest) -> HttpResponse:
 
 
 @require_POST
-@signed_in
-def power(request: FleetRequest, instance_id: str) -> HttpResponse:
+@on_instance(Verb.OPERATE)
+def power(request: FleetRequest, instance: Instance) -> HttpResponse:
     """Switch an instance on or off."""
     wanted = request.POST.get("power", "")
-    instance = instance_for(request, instance_id, Verb.OPERATE)
     actions.set_power(instance.id, Power.OFF if wanted == "off" else Power.ON, acting_user=caller_of(request).user)
     return _changed(request)
 
 
 @require_POST
-@signed_in
-def sleep(request: FleetRequest, instance_id: str) -> HttpResponse:
+@on_instance(Verb.OPERATE)
+def sleep(request: FleetRequest, instance: Instance) -> HttpResponse:
     """Put an instance to sleep now."""
-    instance = instance_for(request, instance_id, Verb.OPERATE)
     actions.sleep_instance(instance.id, acting_user=caller_of(request).user)
     return _changed(request)
 
@@ -109,7 +108,7 @@ def _changed(request: FleetRequest) -> HttpResponse:
 def _with_form(request: FleetRequest, status: int, form: dict[str, Any]) -> HttpResponse:
     if request.htmx:
         return rendered(request, "instances/new.html", status, **form)
-    return rendered(request, "instances/page.html", status, **_live(request), **form)
+    return rendered(request, "instances/page.html", status, place="instances", **_live(request), **form)
 
 
 def _live(request: FleetRequest) -> dict[str, Any]:

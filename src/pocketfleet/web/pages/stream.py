@@ -14,11 +14,16 @@ from pocketfleet.web.pages.guard import visitor
 
 @require_GET
 async def live(request: FleetRequest) -> HttpResponseBase:
-    """`hello`, then `change` whenever something did, a few times a second at most."""
+    """`hello`, then `change` whenever something that the visitor may see did, a few times a second at most.
+
+    `?instance=ID`: only what is about that instance.
+    """
     if visitor(request) is None:
         return HttpResponse(status=401)
     listener = streams.Listener(request)
     try:
-        return await streams.respond(request.hub, listener, streams.page_changes(request.hub, listener))
+        return await streams.respond(
+            request.hub, listener, streams.page_changes(request.hub, listener, request.GET.get("instance"))
+        )
     except TooManyStreams as error:
         return problems.problem(error)

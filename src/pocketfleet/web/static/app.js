@@ -9,9 +9,10 @@
   let retry = 500;
   let timer = 0;
 
+  // every part of the page that can look again for itself (hx-trigger="look")
   const look = () => {
-    const live = document.getElementById("live");
-    if (live && window.htmx) window.htmx.trigger(live, "look");
+    if (!window.htmx) return;
+    for (const part of document.querySelectorAll("[data-look]")) window.htmx.trigger(part, "look");
   };
 
   const connected = (yes) => {
@@ -82,7 +83,7 @@
   let opened = [];
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.xhr.getResponseHeader("X-Notice")) event.detail.shouldSwap = false;
-    opened = [...document.querySelectorAll("#live details[open]")].map((details) => details.id);
+    opened = [...document.querySelectorAll("[data-look] details[id][open]")].map((details) => details.id);
   });
   document.addEventListener("htmx:afterSwap", (event) => {
     for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
