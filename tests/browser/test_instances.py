@@ -42,8 +42,7 @@ def test_states_come_and_go_without_reload(page: Page) -> None:
     expect(page.get_by_role("link", name="another", exact=True)).to_be_visible()
     expect(row.locator("pre"), "what was open stays open").to_be_visible()
     instances.rename_instance(shop.id, "market", acting_user=None)
-    address = page.url.rstrip("/").replace("://", "://market.")
-    expect(row.get_by_role("link", name="market", exact=True)).to_have_attribute("href", address)
+    expect(row.get_by_role("link", name="market", exact=True)).to_have_attribute("href", "/instances/market")
     observations.mark_deleted(shop.id)
     expect(row).to_have_count(0)
     assert never_reloaded(page)
@@ -79,7 +78,9 @@ def test_what_cannot_be_done_is_said_above_the_list(page: Page) -> None:
 
 
 def test_create_an_instance_and_watch_it_come(page: Page) -> None:
+    page.click("text=New instance")
     page.fill("#name", "shop")
+    expect(page.locator("#name-said")).to_contain_text("“shop” is free")
     page.fill("#range", "~0.36")
     expect(page.locator("#resolved")).to_contain_text("PocketBase 0.36.9")
     page.fill("#range", "0.99")
@@ -88,39 +89,65 @@ def test_create_an_instance_and_watch_it_come(page: Page) -> None:
     page.get_by_role("button", name="Create instance").click()
     password = page.locator("#password").inner_text()
     assert len(password) == 20
-    expect(page.locator("#created")).to_contain_text("admin@shop.localhost")
+    expect(page.get_by_text("admin@shop.localhost")).to_be_visible()
+    page.evaluate("window.neverReloaded = true")
     made = Instance.objects.get(name="shop")
     assert made.release == "0.36.9"
     work = made.operations.get()
     assert password not in str(work.params)
-    row = page.locator(f"#row-{made.id}")
-    expect(row.locator(".pill")).to_have_text("creating")
     operations.move_operation(work.id, OperationState.RUNNING)
     operations.move_step(work.id, "fetch", StepState.RUNNING)
     operations.report_progress(work.id, "fetch", 0.4, "Fetching PocketBase 0.36.9")
-    expect(page.locator(f"#operation-{work.id} progress")).to_have_attribute("value", "40")
+    expect(page.locator("#making progress")).to_have_attribute("value", "40")
     observations.mark_ready(made.id)
     operations.move_operation(work.id, OperationState.SUCCEEDED)
-    expect(row.locator(".pill")).to_have_text("asleep")
-    expect(page.locator(f"#operation-{work.id}")).to_have_count(0)
+    expect(page.locator("#making")).to_contain_text("It is there")
     assert page.locator("#password").inner_text() == password, "it must not vanish while it is copied"
     assert never_reloaded(page)
+    page.get_by_role("link", name="Go to shop").click()
+    expect(page.locator("h1")).to_have_text("shop")
+
+
+def test_what_could_not_be_made_says_why(page: Page) -> None:
+    page.goto(f"{page.url}new")
+    page.fill("#name", "shop")
+    page.get_by_role("button", name="Create instance").click()
+    expect(page.locator("#making")).to_contain_text("On its way")
+    finish(Operation.objects.get(), OperationState.FAILED, error={"detail": "The disk is full."})
+    expect(page.locator("#making .notice.bad")).to_have_text("The disk is full.")
 
 
 def test_a_name_that_does_not_fit_is_said_at_its_field(page: Page) -> None:
     make_instance("shop")
+    page.goto(f"{page.url}new")
     for name, words in (("shop", "taken"), ("UPPER", "small letters"), ("api", "reserved")):
         page.fill("#name", name)
+        expect(page.locator("#name-said .error")).to_contain_text(words)
         page.get_by_role("button", name="Create instance").click()
-        expect(page.locator("#name-error")).to_contain_text(words)
-        expect(page.locator("#name")).to_have_value(name)
         expect(page.locator("#name")).to_have_attribute("aria-invalid", "true")
+        expect(page.locator("#name-said .error")).to_contain_text(words)
+        expect(page.locator("#name")).to_have_value(name)
     page.fill("#name", "fine")
     page.click("text=First superuser")
     page.fill("#password-in", "short")
     page.get_by_role("button", name="Create instance").click()
     expect(page.locator("#password-error")).to_contain_text("10 to 72")
     assert Instance.objects.count() == 1
+
+
+def test_favourites_come_first_and_the_list_is_sorted(page: Page) -> None:
+    for name in ("anton", "berta", "caesar"):
+        make_instance(name)
+    rows = page.locator("tbody tr .name > a:first-of-type")
+    expect(rows).to_have_text(["anton", "berta", "caesar"])
+    page.get_by_role("button", name="Keep caesar at the top").click()
+    expect(rows).to_have_text(["caesar", "anton", "berta"])
+    expect(page.get_by_role("button", name="Keep caesar at the top")).to_be_focused()
+    page.select_option("#sort", "newest")
+    expect(rows).to_have_text(["caesar", "berta", "anton"])
+    page.get_by_role("button", name="Keep caesar at the top").click()
+    expect(page.get_by_role("button", name="Keep caesar at the top")).to_have_attribute("aria-pressed", "false")
+    assert never_reloaded(page)
 
 
 def test_sources_that_are_down_are_said(page: Page) -> None:
@@ -141,7 +168,7 @@ def test_hundreds_are_searched_and_paged(page: Page) -> None:
     expect(page.locator("tbody tr")).to_have_count(50)
     page.fill("#q", "needle")
     expect(page.locator("tbody tr")).to_have_count(1)
-    assert page.url.endswith("/?q=needle")
+    assert page.url.endswith("/?q=needle&sort=name")
     Instance.objects.filter(name="needle").update(name="pin")
     show_process(Instance.objects.get(name="pin").id, "asleep")
     expect(page.get_by_text("No instance matches “needle”")).to_be_visible()
@@ -175,8 +202,8 @@ def test_everything_can_be_reached_by_keyboard(page: Page) -> None:
     for _ in range(25):
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
         page.keyboard.press("Tab")
-    wanted = ["Skip to the content", "q", f"open-{shop.id}", f"sleep-{shop.id}", f"admin-{shop.id}", f"power-{shop.id}"]
-    wanted += ["name", "range", "First superuser", "create"]
+    wanted = ["Skip to the content", "q", "sort", "to-new", f"star-{shop.id}", f"open-{shop.id}"]
+    wanted += [f"sleep-{shop.id}", f"admin-{shop.id}", f"power-{shop.id}"]
     assert [stop for stop in dict.fromkeys(reached) if stop in wanted] == wanted
 
 
@@ -192,13 +219,15 @@ def test_text_stands_out_from_its_ground(open_page: OpenPage, scheme: str) -> No
 
 def test_without_script_everything_still_works(open_page: OpenPage) -> None:
     page = open_page(java_script_enabled=False)
+    home = page.url
+    page.click("text=New instance")
     page.fill("#name", "shop")
     page.click("#create")
     expect(page.locator("#password")).to_be_visible()
     made = Instance.objects.get(name="shop")
     finish(made.operations.get())
     observations.mark_ready(made.id)
-    page.goto(page.url.removesuffix("instances"))
+    page.goto(home)
     page.get_by_role("button", name="Power shop off").click()
     expect(page.locator(".pill")).to_have_text("off")
     page.fill("#q", "sho")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import ViewportSize
 
-from pocketfleet.actions import operations, releases
+from pocketfleet.actions import events, instances, operations, releases, sign_in
+from pocketfleet.config import Config
 from pocketfleet.domain.states import OperationState, StepState
+from pocketfleet.logs import InstanceLog
 from tests.browser.conftest import SCREENSHOTS, OpenPage
 from tests.integration.web.served import Served, finish, make_instance
 
@@ -16,9 +18,18 @@ Error: failed to apply migration 1700000000_orders.js: ReferenceError: Dao is no
     at migrations/1700000000_orders.js:3:15"""
 
 
-def furnish() -> None:
-    """Instances in each state, work under way, a failure, a source that is down."""
-    make_instance("shop", state="awake")
+def furnish(config: Config) -> None:
+    """Instances in each state, one with a past, work under way, a failure, a source that is down."""
+    shop = make_instance("shop", state="awake")
+    secrets = {"SMTP_PASSWORD": "x", "STRIPE_KEY": "y"}
+    instances.change_secrets(shop.id, secrets, acting_user=sign_in.find_operator())
+    write_log(config, shop.id)
+    for weight, text in (
+        ("info", "Upgraded from 0.40.5 to 0.40.6: safe, requests were held for 0.2 s."),
+        ("warning", "PocketBase 0.41.0 is there. Its rehearsal found 3 changes; read the report and decide."),
+        ("problem", "The backup of 03:00 failed: the disk is full. Make room; it is tried again at the next time."),
+    ):
+        events.tell(shop.id, "upgraded", text, weight=weight)
     make_instance("blog-of-ana", state="asleep")
     make_instance("intranet", state="waking", release="0.36.9")
     make_instance("legacy-crm", state="failing", reason=REASON, release="0.22.27")
@@ -32,6 +43,15 @@ def furnish() -> None:
     failed = releases.fetch_release("0.23.12", acting_user=None)
     finish(failed, OperationState.FAILED, error={"detail": "The wheel's checksum differs from the index's."})
     releases.record_source_down("github", "GitHub did not answer within 10 s.")
+
+
+def write_log(config: Config, instance_id: str) -> None:
+    """What PocketBase and pocketfleet say in a day."""
+    log = InstanceLog(config.logs / instance_id, config.log_bytes, config.log_generations)
+    log.append("platform", "woken by GET /api/collections/posts/records")
+    log.append("stdout", "Server started at http://127.9.0.1:8090\n- REST API: http://127.9.0.1:8090/api/")
+    log.append("stderr", "TypeError: Cannot read property 'total' of undefined at pb_hooks/orders.pb.js:12:9")
+    log.append("stdout", "order 4711 paid " + "and shipped " * 20)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -48,18 +68,28 @@ def test_screenshots(served: Served, open_page: OpenPage, scheme: str) -> None:
             assert too_wide <= 0, f"{name} is {too_wide} pixels too wide for {size}"
 
     shoot("empty")
+    page.click("text=Create the first one")
+    page.wait_for_selector("#name")
+    shoot("new")
     page.fill("#name", "my shop!")
     page.click("#create")
-    page.wait_for_selector("#name-error")
+    page.wait_for_selector("#name-said .error")
     shoot("refused")
     page.fill("#name", "first")
     page.click("#create")
     page.wait_for_selector("#password")
     shoot("created")
-    furnish()
+    furnish(served.config)
     page.goto(served.config.public_url)
     page.wait_for_selector("text=spam-trap")
     shoot("instances")
+    for name in ("shop", "legacy-crm", "spam-trap"):
+        page.goto(f"{served.config.public_url}/instances/{name}")
+        shoot(f"overview-{name}")
+    for tab in ("logs", "events", "secrets", "settings"):
+        page.goto(f"{served.config.public_url}/instances/shop/{tab}")
+        shoot(tab)
+    page.goto(served.config.public_url)
     page.fill("#q", "nothing like it")
     page.wait_for_selector("text=No instance matches")
     shoot("no-match")

@@ -91,12 +91,17 @@ def create_instance(
     return instance, operation
 
 
-def add_instance(name: str, **fields: Any) -> Instance:
-    """A row with an id and an address that nobody ever had; to be called inside a transaction, with the operation
-    that builds it. Raises WrongName, NameTaken."""
+def check_free(name: str) -> None:
+    """Whether a new instance could have this name now. Raises WrongName, NameTaken."""
     hostnames.check_name(name)
     if Instance.objects.filter(name=name).exists():
         raise NameTaken(name)
+
+
+def add_instance(name: str, **fields: Any) -> Instance:
+    """A row with an id and an address that nobody ever had; to be called inside a transaction, with the operation
+    that builds it. Raises WrongName, NameTaken."""
+    check_free(name)
     instance = Instance(id=hostnames.new_id(), name=name, number=_next_number(), **fields)
     try:
         with transaction.atomic():

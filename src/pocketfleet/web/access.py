@@ -20,6 +20,9 @@ from pocketfleet.models import Instance, Operation, Rehearsal, Team, Token, User
 from pocketfleet.web.callers import Caller, caller_of
 from pocketfleet.web.hub import Changed
 
+#: Kinds of changes whose key is an instance's id.
+_OF_INSTANCE = ("instance", "copy", "event")
+
 
 def instance_for(request: HttpRequest, reference: str, verb: Verb = Verb.VIEW) -> Instance:
     """The instance with this name or id, if the caller may do this to it. Raises InstanceNotFound, NotAllowed."""
@@ -135,8 +138,9 @@ def visible(caller: Caller, changes: list[Changed]) -> list[Changed]:
     keys: dict[str, set[str]] = {}
     for change in changes:
         keys.setdefault(change.kind, set()).add(change.key)
+    instances = Instance.objects.filter(seen_instances(caller))
     asked: dict[str, QuerySet[Any]] = {
-        "instance": Instance.objects.filter(seen_instances(caller)),
+        **dict.fromkeys(_OF_INSTANCE, instances),
         "operation": Operation.objects.filter(seen_operations(caller)),
         "team": Team.objects.filter(seen_teams(caller)),
     }
@@ -152,7 +156,7 @@ def about_instance(changes: list[Changed], instance_id: str) -> list[Changed]:
     operations = {change.key for change in changes if change.kind == "operation"}
     known = Operation.objects.filter(pk__in=operations, instance_id=instance_id) if operations else None
     keys = {instance_id, *(known.values_list("pk", flat=True) if known is not None else ())}
-    return [change for change in changes if change.kind in ("instance", "operation") and change.key in keys]
+    return [change for change in changes if change.kind in {*_OF_INSTANCE, "operation"} and change.key in keys]
 
 
 def known_again(caller: Caller, session_key: str | None = None) -> Caller | None:

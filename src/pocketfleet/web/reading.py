@@ -6,7 +6,19 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, FilteredRelation, Prefetch, Q, QuerySet, Subquery, Value
+from django.db.models import (
+    Count,
+    Exists,
+    F,
+    FilteredRelation,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+)
+from django.db.models.expressions import OrderBy
 from django.db.models.functions import Coalesce
 
 from pocketfleet.config import Config
@@ -14,7 +26,7 @@ from pocketfleet.domain import hostnames, ranges
 from pocketfleet.domain.releases import SCHEMA_BOUNDARIES, Version
 from pocketfleet.domain.states import OPEN_OPERATION_STATES, OperationState, Process, instance_state
 from pocketfleet.errors import InstanceNotFound, OperationNotFound, RehearsalNotFound
-from pocketfleet.models import Instance, Offer, Operation, Rehearsal, Release, Source, Step
+from pocketfleet.models import Favourite, Instance, Offer, Operation, Rehearsal, Release, Source, Step, User
 
 Row = dict[str, Any]
 
@@ -22,16 +34,35 @@ _OPEN = sorted(OPEN_OPERATION_STATES)
 _BOUNDARIES = {boundary.text for boundary in SCHEMA_BOUNDARIES}
 
 
-def instances(config: Config, seen: Q, *, search: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Row], int]:
-    """Those of the seen instances whose name or id holds the search text, by name, and how many there are of them:
-    one query."""
-    found = _instances().filter(seen)
-    counted = Instance.objects.filter(seen, deleted_at=None).order_by()
-    if not _plain(search):
+#: How the list may be sorted.
+SORTS: dict[str, tuple[str | OrderBy, ...]] = {
+    "name": ("name",),
+    "newest": ("-created_at",),
+    "awake": (F("awake_since").desc(nulls_last=True), "name"),
+    "release": ("release", "name"),
+}
+
+
+def instances(
+    config: Config,
+    seen: Q,
+    *,
+    search: str = "",
+    team: str = "",
+    sort: str = "name",
+    user: User | None = None,
+    offset: int = 0,
+    limit: int = 100,
+) -> tuple[list[Row], int]:
+    """Those of the seen instances whose name or id holds the search text, of this team where one is given, and how
+    many there are of them: one query. The `user`'s favourites come first."""
+    if not _plain(search) or not _plain(team):
         return [], 0
+    matching = seen & Q(team_id=team) if team else seen
     if search := search.strip().lower()[:100]:
-        matching = Q(name__contains=search) | Q(id__startswith=search)
-        found, counted = found.filter(matching), counted.filter(matching)
+        matching &= Q(name__contains=search) | Q(id__startswith=search)
+    found = _instances(user).filter(matching).order_by(*(["-favourite"] if user else []), *SORTS.get(sort, ("name",)))
+    counted = Instance.objects.filter(matching, deleted_at=None).order_by()
     total = counted.values(everything=Value(1)).annotate(count=Count("pk")).values("count")
     rows = list(found.annotate(total=Coalesce(Subquery(total), 0))[offset : offset + limit])
     if rows:
@@ -104,6 +135,18 @@ def known_versions() -> list[Version]:
     return [Version(text) for text in Release.objects.values_list("id", flat=True)]
 
 
+def newest_lines(count: int) -> list[Row]:
+    """The newest lines, and the range that follows each; what a form offers."""
+    newest: dict[str, Version] = {}
+    for version in sorted(known_versions(), reverse=True):
+        if not version.is_prerelease:
+            newest.setdefault(version.line, version)
+    return [
+        {"range": f"~{line}.0", "label": f"PocketBase {line}, now {version.text}"}
+        for line, version in list(newest.items())[:count]
+    ]
+
+
 def resolved(text: str) -> Row:
     """A range and the release it stands for now; an empty text is what a new instance gets. Raises WrongRange,
     NoReleaseMatches (with `near`)."""
@@ -136,6 +179,7 @@ def instance_row(row: Any, config: Config) -> Row:
         "idle_timeout": config.idle_timeout if own is None else own,
         "idle_timeout_own": own,
         "superuser_email": row.superuser_email,
+        "favourite": row.favourite,
         "team": {"id": row.team_id, "name": row.team.name} if row.team is not None else None,
         "secrets": sorted(row.secrets),
         "ready": row.ready,
@@ -187,12 +231,17 @@ def _plain(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
-def _instances() -> QuerySet[Any]:
+def _instances(user: User | None = None) -> QuerySet[Any]:
     # at most one such operation, by the partial unique index: the join cannot multiply rows
     opened = FilteredRelation("operations", condition=Q(operations__state__in=_OPEN, operations__exclusive=True))
     found = Instance.objects.filter(deleted_at=None).select_related("team")
+    liked = Exists(Favourite.objects.filter(instance=OuterRef("pk"), user=user)) if user else Value(False)
     return found.annotate(
-        opened=opened, open_id=F("opened__id"), open_kind=F("opened__kind"), open_state=F("opened__state")
+        opened=opened,
+        open_id=F("opened__id"),
+        open_kind=F("opened__kind"),
+        open_state=F("opened__state"),
+        favourite=liked,
     )
 
 

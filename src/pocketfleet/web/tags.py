@@ -48,6 +48,15 @@ def replace_underscores(text: str) -> str:
 
 
 @register.filter
+def seconds(count: int) -> str:
+    """`90 seconds`, `5 minutes`, `2 hours`: whole units only, so that nothing is rounded away."""
+    for size, unit in _UNITS:
+        if count and count % size == 0:
+            return f"{count // size} {unit}" + ("s" if count > size else "")
+    return f"{count} second" + ("" if count == 1 else "s")
+
+
+@register.filter
 def size(count: int | None) -> str:
     """Bytes as people say them: `3.4 MB` (powers of ten, as disks are sold)."""
     if count is None:

@@ -6,13 +6,24 @@ from django.urls import URLPattern, URLResolver, path
 
 from pocketfleet.web.api.root import make_api
 from pocketfleet.web.assets import serve_asset
-from pocketfleet.web.pages import frame, instances, releases, sign_in, stream
+from pocketfleet.web.pages import events, frame, instances, logs, new, overview, releases, secrets, sign_in, stream
+from pocketfleet.web.pages import settings as pages_settings
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", instances.show, name="instances"),
-    path("instances", instances.create, name="create"),
+    path("new", new.show, name="new"),
+    path("new/create", new.create, name="create"),
+    path("names", new.check_name, name="check-name"),
     path("instances/<str:ref>/power", instances.power, name="power"),
     path("instances/<str:ref>/sleep", instances.sleep, name="sleep"),
+    path("instances/<str:ref>/favourite", instances.favourite, name="favourite"),
+    path("instances/<str:ref>", overview.show, name="overview"),
+    path("instances/<str:ref>/making", new.making, name="making"),
+    path("instances/<str:ref>/logs", logs.show, name="logs"),
+    path("instances/<str:ref>/logs/file", logs.download, name="log-file"),
+    path("instances/<str:ref>/events", events.show, name="events"),
+    path("instances/<str:ref>/secrets", secrets.show, name="secrets"),
+    path("instances/<str:ref>/settings", pages_settings.show, name="settings"),
     path("instances/<str:ref>/state", frame.state, name="instance-state"),
     path("ranges", releases.resolve, name="resolve"),
     path("releases/refresh", releases.refresh, name="refresh-releases"),

@@ -69,7 +69,8 @@ def to_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def back(request: FleetRequest, to: str = "instances") -> HttpResponse:
-    """After a form without script: to the page, so that reloading does not send the form again."""
+    """After a form without script: to the page, so that reloading does not send the form again. `to`: a page's name,
+    or an address of ours that begins with a slash."""
     response = redirect(to)
     response.status_code = 303
     return response

@@ -88,7 +88,6 @@
   document.addEventListener("htmx:afterSwap", (event) => {
     for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
     prepare();
-    if (event.detail.target?.id === "new" || event.detail.elt?.id === "new") document.getElementById("created")?.focus();
   });
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.detail.requestConfig.verb !== "get") document.getElementById("notice")?.replaceChildren();
