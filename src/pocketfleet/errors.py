@@ -76,6 +76,12 @@ class WrongConfiguration(PocketfleetError):
     code = "wrong_configuration"
 
 
+class NotConfirmed(WrongUsage):
+    """What cannot be taken back must be confirmed."""
+
+    code = "not_confirmed"
+
+
 class NotSignedIn(PocketfleetError):
     """You are not signed in."""
 

@@ -9,7 +9,9 @@ from pocketfleet.actions import events, instances, operations, releases, sign_in
 from pocketfleet.config import Config
 from pocketfleet.domain.states import OperationState, StepState
 from pocketfleet.logs import InstanceLog
+from pocketfleet.models import Snapshot
 from tests.browser.conftest import SCREENSHOTS, OpenPage
+from tests.integration.web.copies import make_backup, make_snapshot
 from tests.integration.web.served import Served, finish, make_instance
 
 SIZES: dict[str, ViewportSize] = {"wide": {"width": 1280, "height": 860}, "narrow": {"width": 390, "height": 844}}
@@ -24,6 +26,9 @@ def furnish(config: Config) -> None:
     secrets = {"SMTP_PASSWORD": "x", "STRIPE_KEY": "y"}
     instances.change_secrets(shop.id, secrets, acting_user=sign_in.find_operator())
     write_log(config, shop.id)
+    make_backup(config, shop)
+    make_snapshot(shop, note="before the sale", release="0.40.5")
+    make_snapshot(shop, purpose="checkpoint", kept_for="operation000001")
     for weight, text in (
         ("info", "Upgraded from 0.40.5 to 0.40.6: safe, requests were held for 0.2 s."),
         ("warning", "PocketBase 0.41.0 is there. Its rehearsal found 3 changes; read the report and decide."),
@@ -43,6 +48,11 @@ def furnish(config: Config) -> None:
     failed = releases.fetch_release("0.23.12", acting_user=None)
     finish(failed, OperationState.FAILED, error={"detail": "The wheel's checksum differs from the index's."})
     releases.record_source_down("github", "GitHub did not answer within 10 s.")
+
+
+def snapshot_id() -> str:
+    """One of those that `furnish` makes."""
+    return Snapshot.objects.filter(note="before the sale").get().id
 
 
 def write_log(config: Config, instance_id: str) -> None:
@@ -86,9 +96,11 @@ def test_screenshots(served: Served, open_page: OpenPage, scheme: str) -> None:
     for name in ("shop", "legacy-crm", "spam-trap"):
         page.goto(f"{served.config.public_url}/instances/{name}")
         shoot(f"overview-{name}")
-    for tab in ("logs", "events", "secrets", "settings"):
+    for tab in ("logs", "events", "secrets", "settings", "backups", "restore?snapshot=" + snapshot_id(), "danger"):
         page.goto(f"{served.config.public_url}/instances/shop/{tab}")
-        shoot(tab)
+        shoot(tab.partition("?")[0])
+    page.goto(f"{served.config.public_url}/import")
+    shoot("import")
     page.goto(served.config.public_url)
     page.fill("#q", "nothing like it")
     page.wait_for_selector("text=No instance matches")

@@ -22,6 +22,7 @@ _FILES = {
     "app.css": ("pocketfleet.web", "static/app.css"),
     "app.js": ("pocketfleet.web", "static/app.js"),
     "logs.js": ("pocketfleet.web", "static/logs.js"),
+    "upload.js": ("pocketfleet.web", "static/upload.js"),
     "icon.svg": ("pocketfleet.web", "static/icon.svg"),
     "htmx.js": ("django_htmx", "static/django_htmx/htmx-2.min.js"),
 }

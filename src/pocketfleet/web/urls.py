@@ -6,7 +6,22 @@ from django.urls import URLPattern, URLResolver, path
 
 from pocketfleet.web.api.root import make_api
 from pocketfleet.web.assets import serve_asset
-from pocketfleet.web.pages import events, frame, instances, logs, new, overview, releases, secrets, sign_in, stream
+from pocketfleet.web.pages import (
+    backups,
+    danger,
+    events,
+    frame,
+    imports,
+    instances,
+    logs,
+    new,
+    overview,
+    releases,
+    restore,
+    secrets,
+    sign_in,
+    stream,
+)
 from pocketfleet.web.pages import settings as pages_settings
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -24,6 +39,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("instances/<str:ref>/events", events.show, name="events"),
     path("instances/<str:ref>/secrets", secrets.show, name="secrets"),
     path("instances/<str:ref>/settings", pages_settings.show, name="settings"),
+    path("import", imports.show, name="import"),
+    path("instances/<str:ref>/backups", backups.show, name="backups"),
+    path("instances/<str:ref>/backups/make", backups.back_up, name="make-backup"),
+    path("instances/<str:ref>/backups/verify", backups.verify, name="verify-backup"),
+    path("instances/<str:ref>/backups/remove", backups.remove, name="remove-copy"),
+    path("instances/<str:ref>/backups/plan", backups.plan, name="backup-plan"),
+    path("instances/<str:ref>/snapshots/take", backups.take_snapshot, name="take-snapshot"),
+    path("instances/<str:ref>/snapshots/retention", backups.retention, name="retention"),
+    path("instances/<str:ref>/restore", restore.show, name="restore"),
+    path("instances/<str:ref>/danger", danger.show, name="danger"),
+    path("instances/<str:ref>/danger/rename", danger.rename, name="rename"),
+    path("instances/<str:ref>/danger/clone", danger.clone, name="clone"),
+    path("instances/<str:ref>/danger/move", danger.move, name="move"),
+    path("instances/<str:ref>/danger/delete", danger.delete, name="delete"),
     path("instances/<str:ref>/state", frame.state, name="instance-state"),
     path("ranges", releases.resolve, name="resolve"),
     path("releases/refresh", releases.refresh, name="refresh-releases"),

@@ -29,7 +29,7 @@ from pocketfleet.actions import instances, observations, releases, sign_in  # no
 from pocketfleet.actions.operations import move_operation  # noqa: E402
 from pocketfleet.actions.releases import Offered  # noqa: E402
 from pocketfleet.domain.states import OperationState, Process  # noqa: E402
-from pocketfleet.models import Instance, Operation  # noqa: E402
+from pocketfleet.models import Instance, Operation, User  # noqa: E402
 from pocketfleet.web import preparation  # noqa: E402
 
 OPERATOR_TOKEN = "pfo_" + "t" * 43
@@ -89,15 +89,20 @@ class Served:
         transport = httpx.HTTPTransport(uds=str(self.config.control_socket))
         return httpx.Client(transport=transport, base_url=self.config.public_url, headers=headers, timeout=20)
 
-    def link(self, seconds: int = 3600) -> str:
-        """The path of a fresh sign-in link."""
+    def operator_user(self) -> User:
+        """The operator."""
         operator = sign_in.find_operator()
         assert operator is not None
-        return f"/sign-in/{sign_in.make_link(operator, seconds=seconds, acting_user=None)}"
+        return operator
 
-    def browser(self) -> Browser:
-        """A client that has signed in by a link."""
-        return Browser(self)
+    def link(self, seconds: int = 3600, user: User | None = None) -> str:
+        """The path of a fresh sign-in link; of the operator's, where nobody is named."""
+        user = user or self.operator_user()
+        return f"/sign-in/{sign_in.make_link(user, seconds=seconds, acting_user=None)}"
+
+    def browser(self, user: User | None = None) -> Browser:
+        """A client that has signed in by a link: the operator, where nobody is named."""
+        return Browser(self, user)
 
     def stop(self) -> None:
         """End, as SIGTERM would."""
@@ -110,9 +115,9 @@ class Served:
 class Browser:
     """A session: cookies, and the CSRF token of the last page."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, user: User | None = None) -> None:
         self.http = served.client(origin=served.config.public_url)
-        answer = self.http.get(served.link())
+        answer = self.http.get(served.link(user=user))
         assert answer.status_code == 302, answer.text
 
     def csrf(self) -> str:

@@ -71,7 +71,8 @@ def sleep(request: FleetRequest, instance: Instance) -> HttpResponse:
 def _changed(request: FleetRequest, instance: Instance) -> HttpResponse:
     if request.htmx:
         return rendered(request, "instances/live.html", **_live(request))
-    return back(request, f"/instances/{instance.id}" if request.GET.get("to") == "overview" else "instances")
+    places = {"overview": f"/instances/{instance.id}", "danger": f"/instances/{instance.id}/danger"}
+    return back(request, places.get(request.GET.get("to", ""), "instances"))
 
 
 def _live(request: FleetRequest) -> dict[str, Any]:

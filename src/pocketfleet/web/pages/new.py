@@ -10,8 +10,15 @@ from django.views.decorators.http import require_POST, require_safe
 
 from pocketfleet.actions import instances as actions
 from pocketfleet.domain.roles import Verb
-from pocketfleet.errors import NameTaken, NoReleaseMatches, PocketfleetError, TeamNotFound, WrongName, WrongRange
-from pocketfleet.errors import WrongUsage as WrongUsage
+from pocketfleet.errors import (
+    NameTaken,
+    NoReleaseMatches,
+    PocketfleetError,
+    TeamNotFound,
+    WrongName,
+    WrongRange,
+    WrongUsage,
+)
 from pocketfleet.models import Instance, Team
 from pocketfleet.web import reading
 from pocketfleet.web.access import seen_teams, team_to_create_in
@@ -88,18 +95,23 @@ def making_of(instance_id: str) -> dict[str, Any]:
     return {"row": reading.instance(settings.CONFIG, instance_id), "operation": work[0] if work else None}
 
 
+def teams_to_create_in(request: FleetRequest) -> list[Team]:
+    """The visitor's teams in which they may make instances."""
+    caller = caller_of(request)
+    teams = Team.objects.filter(seen_teams(caller), memberships__user=caller.user).order_by("own_of", "name")
+    return [team for team in teams if caller.may(Verb.CREATE, team.id)]
+
+
 def _form(
     request: FleetRequest, given: dict[str, str] | None = None, error: PocketfleetError | None = None
 ) -> dict[str, Any]:
-    caller = caller_of(request)
-    teams = Team.objects.filter(seen_teams(caller), memberships__user=caller.user).order_by("own_of", "name")
     return {
         "given": given or {},
         "error": error,
         "error_field": _field_of(error) if error is not None else "",
         "standard": _standard_range(),
         "lines": reading.newest_lines(_LINES_OFFERED),
-        "teams": [team for team in teams if caller.may(Verb.CREATE, team.id)],
+        "teams": teams_to_create_in(request),
         "config": settings.CONFIG,
         "address": settings.CONFIG.instance_url("name").partition("://name"),
     }

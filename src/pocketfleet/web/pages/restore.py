@@ -1,0 +1,38 @@
+"""Bringing a snapshot, a backup or an uploaded file into an instance: what it means, and the button."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse, QueryDict
+from django.views.decorators.http import require_http_methods
+
+from pocketfleet.actions import copies as actions
+from pocketfleet.actions.copies import Origin
+from pocketfleet.domain.roles import Verb
+from pocketfleet.models import Instance
+from pocketfleet.web.callers import FleetRequest, caller_of
+from pocketfleet.web.pages.backups import to_operation
+from pocketfleet.web.pages.frame import framed
+from pocketfleet.web.pages.guard import on_instance
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@on_instance(Verb.OPERATE)
+def show(request: FleetRequest, instance: Instance) -> HttpResponse:
+    """What would be restored; POST (`snapshot`, `backup` or `upload`) does it."""
+    if request.method == "POST":
+        operation = actions.restore_instance(instance.id, _origin(request.POST), acting_user=caller_of(request).user)
+        return to_operation(instance, operation, request)
+    return framed(request, "backups/restore.html", instance, "backups", **_source(instance, _origin(request.GET)))
+
+
+def _origin(given: QueryDict) -> Origin:
+    return Origin(given.get("snapshot", ""), given.get("backup", ""), given.get("upload", ""))
+
+
+def _source(instance: Instance, origin: Origin) -> dict[str, Any]:
+    """Raises SnapshotNotFound, BackupNotFound."""
+    if origin.snapshot:
+        return {"snapshot": actions.find_snapshot(instance.id, origin.snapshot)}
+    return {"backup": actions.find_backup(instance.id, origin.backup)} if origin.backup else {}
