@@ -7,11 +7,13 @@ from pocketfleet.models.journal import Operation, Step
 from pocketfleet.models.records import Audit, Change
 from pocketfleet.models.releases import Offer, Release, Source
 from pocketfleet.models.upgrades import Event, Probe, Rehearsal
+from pocketfleet.models.usage import CounterMark, Usage
 
 __all__ = [
     "Audit",
     "Backup",
     "Change",
+    "CounterMark",
     "Event",
     "Instance",
     "Offer",
@@ -24,5 +26,6 @@ __all__ = [
     "Source",
     "Step",
     "Token",
+    "Usage",
     "User",
 ]

@@ -29,7 +29,7 @@ class Audit(models.Model):
 class Change(models.Model):
     """What changed, for whoever reads on from the last id; old rows are pruned."""
 
-    #: `instance`, `operation`, `release`, `source`, `token`
+    #: `instance`, `operation`, `release`, `source`, `token`, `usage` (key: the instance's id)
     kind = models.CharField(max_length=20)
     key = models.CharField(max_length=100)
     at = models.DateTimeField(auto_now_add=True)
