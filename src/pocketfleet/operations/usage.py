@@ -71,8 +71,9 @@ class UsageWriter:
         self._sizes: dict[str, int] = {}
         #: ids whose marks are written down
         self._marked: set[str] = set()
-        #: ids of those that will not be used for a while
-        self._slept: set[str] = set()
+        self._awake: set[str] = set()
+        #: ids of those that are written down soon: they will not be used for a while
+        self._soon: set[str] = set()
         self._since = datetime.now(UTC)
         self._news = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -85,15 +86,19 @@ class UsageWriter:
 
     def seen(self, seen: SeenProcess) -> None:
         """What became of an instance's process: one that fell asleep is written down soon. Never blocks."""
-        if seen.process in (Process.ASLEEP, Process.FAILING):
-            self._slept.add(seen.instance_id)
-            self._news.set()
+        if seen.process == Process.AWAKE:
+            self._awake.add(seen.instance_id)
+        elif seen.process in (Process.ASLEEP, Process.FAILING):
+            self._awake.discard(seen.instance_id)
+            self._write_soon(seen.instance_id)
 
     def measured(self, instance_id: str, size: int) -> None:
         """The bytes of its files, to be written down if they are others than before. Never blocks."""
         if self._sizes.get(instance_id) != size:
             self._sizes[instance_id] = size
             self._pending.setdefault(instance_id, _Pending())
+            if instance_id not in self._awake:
+                self._write_soon(instance_id)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -106,6 +111,10 @@ class UsageWriter:
         Where the database refuses, what is pending is kept, to be written with the next sample.
         """
         await asyncio.shield(asyncio.create_task(self._write(everything)))
+
+    def _write_soon(self, instance_id: str) -> None:
+        self._soon.add(instance_id)
+        self._news.set()
 
     async def _is_time(self) -> bool:
         """Waits until it is time for a sample of all, or only of those that fell asleep."""
@@ -120,9 +129,9 @@ class UsageWriter:
     async def _write(self, everything: bool) -> None:
         async with self._turn:
             self._news.clear()
-            slept, self._slept = self._slept, set()
+            soon, self._soon = self._soon, set()
             marks = await self._sample()
-            batch = {key: self._pending.pop(key) for key in list(self._pending) if everything or key in slept}
+            batch = {key: self._pending.pop(key) for key in list(self._pending) if everything or key in soon}
             expired = self._marked - set(marks) if everything else set()
             if not batch and not expired:
                 return

@@ -20,6 +20,7 @@ _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-
 #: name -> package and path in it; nothing else is ever served.
 _FILES = {
     "app.css": ("pocketfleet.web", "static/app.css"),
+    "charts.css": ("pocketfleet.web", "static/charts.css"),
     "app.js": ("pocketfleet.web", "static/app.js"),
     "icon.svg": ("pocketfleet.web", "static/icon.svg"),
     "htmx.js": ("django_htmx", "static/django_htmx/htmx-2.min.js"),

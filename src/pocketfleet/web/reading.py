@@ -139,6 +139,8 @@ def instance_row(row: Any, config: Config) -> Row:
         "secrets": sorted(row.secrets),
         "ready": row.ready,
         "awake_since": row.awake_since,
+        "last_request_at": row.last_request_at,
+        "size": row.size_bytes,
         "created_at": row.created_at,
         "generation": row.generation,
         "observed_generation": row.observed_generation,

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from pocketfleet.web.assets import asset_url
+from pocketfleet.web.charts import size_words
 
 register = template.Library()
 
@@ -39,6 +40,12 @@ def since(moment: datetime | None) -> SafeString | str:
 def percent(progress: float | None) -> int:
     """0 to 100."""
     return round(100 * min(max(progress or 0.0, 0.0), 1.0))
+
+
+@register.filter
+def size(count: int | None) -> str:
+    """`3.4 MB`; nothing where it is not known."""
+    return "" if count is None else size_words(count)
 
 
 @register.filter

@@ -92,8 +92,8 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 def used(number: int, **facts: Any) -> Used:
-    facts = {"hours": {NOON: Counts(1, 0, 0, 2, 3)}, "last_request_at": NOON, "marks": {"1.5": [1]}} | facts
-    return Used(instance_id(number), **facts)
+    known: dict[str, Any] = {"hours": {NOON: Counts(1, 0, 0, 2, 3)}, "last_request_at": NOON, "marks": {"1.5": [1]}}
+    return Used(instance_id(number), **known | facts)
 
 
 @pytest.fixture
