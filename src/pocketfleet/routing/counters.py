@@ -16,9 +16,9 @@ from pocketfleet.errors import NotAnswering
 from pocketfleet.routing import rendering
 from pocketfleet.routing.master import EdgeAway, EdgeGone, Master
 
-_ENTRY = re.compile(
-    r"key=(\S+) .*?exp=(\d+) .*?gpt0=(\d+) conn_cur=(\d+) http_req_cnt=(\d+) http_err_cnt=(\d+)"
-    r" bytes_in_cnt=(\d+) bytes_out_cnt=(\d+) http_fail_cnt=(\d+)"
+_ENTRY = re.compile(r"key=(\S+) .*?exp=(\d+) .*?gpt0=(\d+) conn_cur=(\d+) (http_req_cnt=.*)")
+_COUNTS = re.compile(
+    r"http_req_cnt=(\d+) http_err_cnt=(\d+) bytes_in_cnt=(\d+) bytes_out_cnt=(\d+) http_fail_cnt=(\d+)"
 )
 _STREAM = re.compile(r"key=(\S+) .*?conn_cur=(\d+)$", re.MULTILINE)
 #: Seconds after which an entry that later readings do not show is taken for expired: readings may overlap.
@@ -49,7 +49,8 @@ class _Entry(NamedTuple):
     #: worker and beginning, `4711.1795614678`
     life: str
     connections: int
-    counts: Counts
+    #: its counts as HAProxy shows them
+    shown: str
     #: seconds since it was last touched
     age: float
     #: whether its beginning is written down: the moment before, it may not be counted yet
@@ -61,6 +62,8 @@ class _Mark:
     counts: Counts
     #: monotonic
     seen: float
+    #: what was shown when it was last read: most stay as they are from one second to the next
+    shown: str = ""
 
 
 class Counters:
@@ -132,9 +135,15 @@ class Counters:
     def _add(self, entry: _Entry) -> None:
         """Readings may overlap and come in any order: what is older than the mark adds nothing."""
         marks = self._marks[entry.instance_id]
-        mark = marks.setdefault(entry.life, _Mark(Counts(), self._read_at))
-        new = entry.counts.since(mark.counts)
-        mark.counts, mark.seen = entry.counts.newer(mark.counts), self._read_at
+        mark = marks.get(entry.life)
+        if mark is None:
+            mark = marks[entry.life] = _Mark(Counts(), self._read_at)
+        mark.seen = self._read_at
+        if mark.shown == entry.shown:
+            return
+        counts = _counts(entry.shown)
+        new = counts.since(mark.counts)
+        mark.counts, mark.shown = counts.newer(mark.counts), entry.shown
         if new:
             self._totals[entry.instance_id] += new
             self._sample(entry, new)
@@ -162,11 +171,15 @@ class Counters:
 
 
 def _entries(worker: int, table: str) -> Iterator[_Entry]:
-    for key, expires, born, *numbers in _ENTRY.findall(table):
-        connections, requests, errors, bytes_in, bytes_out, failed = (int(number) for number in numbers)
-        counts = Counts(requests, errors, failed, bytes_in, bytes_out)
+    for key, expires, born, connections, shown in _ENTRY.findall(table):
         age = max(0.0, rendering.COUNTER_SECONDS - int(expires) / 1000)
-        yield _Entry(key, f"{worker}.{born}", connections, counts, age, born != "0")
+        yield _Entry(key, f"{worker}.{born}", int(connections), shown, age, born != "0")
+
+
+def _counts(shown: str) -> Counts:
+    found = _COUNTS.match(shown)
+    requests, errors, bytes_in, bytes_out, failed = (int(number) for number in found.groups()) if found else [0] * 5
+    return Counts(requests, errors, failed, bytes_in, bytes_out)
 
 
 def _streams(tables: Mapping[int, str]) -> Counter[str]:
