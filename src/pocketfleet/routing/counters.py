@@ -34,7 +34,7 @@ class Traffic:
 
     #: requests open now in all workers, those parked at the gate and event streams included
     connections: int
-    #: grows with every request; since this reader began
+    #: grows with every request; since the edge has had an entry of it, or longer
     requests: int
     #: of the connections, those that stay open: event streams and upgraded ones, in all workers
     streams: int = 0
@@ -77,7 +77,7 @@ class Counters:
         self._master = Master(config.master_socket, config.runtime_socket)
         #: by instance id and life of an entry, what was read last
         self._marks: defaultdict[str, dict[str, _Mark]] = defaultdict(dict)
-        #: by instance id, what was counted since this reader began, and since the last sample was taken
+        #: by instance id, what was counted in all, as far as marks tell, and since the last sample was taken
         self._totals: defaultdict[str, Counts] = defaultdict(Counts)
         self._samples: dict[str, Sample] = {}
         self._read_at = 0.0
@@ -111,6 +111,8 @@ class Counters:
         now = time.monotonic()
         for key, lives in marks.items():
             self._marks[key] = {life: _Mark(Counts.parse(counts), now) for life, counts in lives.items()}
+            for mark in self._marks[key].values():
+                self._totals[key] += mark.counts
 
     async def _tables(self) -> dict[int, str]:
         """Each live worker's table. A worker that ended while it was asked has nothing open."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 from django.template.loader import render_to_string
 from django.utils import timezone
 
 from pocketfleet.actions.usage import Used, record_usage
+from pocketfleet.config import load
 from pocketfleet.domain.usage import DAY, HOUR, Counts, hour_of
 from pocketfleet.models import Backup, Snapshot, Usage
 from pocketfleet.web.usage import chart_data, usage
 from tests.integration.web.served import Served, make_instance
+from tests.integration.web.test_bell import postgresql as postgresql
 from tests.integration.web.test_pages import queries
 
 NOW = datetime(2026, 11, 25, 14, 10, tzinfo=UTC)
@@ -79,6 +85,39 @@ def test_the_api_shows_it(served: Served) -> None:
     assert served.operator.get("/api/v1/instances/shop/usage?period=year").status_code == 422
     assert served.operator.get("/api/v1/instances/nothing/usage").status_code == 404
     assert served.stranger.get("/api/v1/instances/shop/usage").status_code == 401
+
+
+ON_POSTGRESQL = """
+from datetime import timedelta
+from pocketfleet import control; control.set_up_django()
+from django.utils import timezone
+from pocketfleet.actions import usage as actions
+from pocketfleet.domain.usage import Counts, hour_of
+from pocketfleet.models import Instance, Usage
+from pocketfleet.web.usage import chart_data, usage
+for number in range(3):
+    Instance.objects.create(id=f"{number:015d}", name=f"n{number}", number=number, range="*")
+now = timezone.now()
+def used(number, requests):
+    return actions.Used(f"{number:015d}", {hour_of(now): Counts(requests, 0, 1)}, now, 2**40, {"1.5": [requests]})
+actions.record_usage([used(0, 5), used(1, 7)])
+actions.record_usage([used(0, 5), used(2, 2**70)], ["1".zfill(15)])
+assert sorted(actions.counter_marks()) == ["0".zfill(15), "2".zfill(15)]
+found = usage("0".zfill(15), "day", now)
+assert (found["last_day"]["requests"], found["size"], found["last_request_at"]) == (10, 2**40, now), found
+assert chart_data("0".zfill(15), now)["day"]["errors"] == "2 server errors"
+Usage.objects.update(hour=hour_of(now) - timedelta(days=40))
+assert actions.prune_usage() == 3
+actions.forget_usage("0".zfill(15))
+assert list(actions.counter_marks()) == ["2".zfill(15)]
+"""
+
+
+def test_postgresql_keeps_it_as_sqlite_does(postgresql: str, home: Path) -> None:
+    environment = {**os.environ, **load({}, home=home, database_url=postgresql).environment()}
+    prepare = [sys.executable, "-m", "pocketfleet.control", "prepare"]
+    subprocess.run(prepare, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    subprocess.run([sys.executable, "-c", ON_POSTGRESQL], env=environment, check=True, timeout=60)
 
 
 def page_of(instance_id: str) -> str:

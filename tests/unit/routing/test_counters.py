@@ -127,6 +127,7 @@ def test_a_node_that_was_killed_leaves_the_rest_to_its_successor() -> None:
     second.resume(kept)
     second._count(tables({1: {"a": (10, 12), "b": (11, 2), "c": (50, 1)}}))
     assert taken(second) == {"a": 7, "c": 1}
+    assert (second._traffic("a", 0, 0).requests, second._traffic("b", 0, 0).requests) == (12, 2)
 
 
 def test_a_restarted_haproxy_counts_from_nothing() -> None:
