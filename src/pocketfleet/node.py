@@ -18,7 +18,7 @@ from pocketfleet.bell import Bell
 from pocketfleet.config import Config, load
 from pocketfleet.errors import HomeInUse, PocketfleetError
 from pocketfleet.routing.gate import Gate, Go, Question, Refuse
-from pocketfleet.runtime.surroundings import Open
+from pocketfleet.runtime.surroundings import Open, SeenProcess
 
 log = logging.getLogger("pocketfleet.node")
 
@@ -53,7 +53,9 @@ class Node:
         from pocketfleet.operations.resolve import Resolver
         from pocketfleet.operations.schedule import Clock
         from pocketfleet.operations.seen import SeenWriter
+        from pocketfleet.operations.sizes import Sizes
         from pocketfleet.operations.tools import Tools
+        from pocketfleet.operations.usage import UsageWriter
         from pocketfleet.operations.watch import Watcher
         from pocketfleet.routing.counters import Counters
         from pocketfleet.routing.routes import Routes
@@ -74,6 +76,8 @@ class Node:
         self.store = ReleaseStore(config, configured_sources(config))
         self.fleet = Fleet(config, self.database, self.routes, self.store)
         self.seen = SeenWriter(self.database)
+        self.usage = UsageWriter(self.database, self.counters)
+        self.sizes = Sizes(config.instances, self.usage.measured)
         self.logs = LogKeeper(config)
         self.gate = Gate(
             config.gate_socket,
@@ -88,7 +92,7 @@ class Node:
             routes=self.open_routes,
             parked=self.gate.parked,
             connections=self._connections,
-            seen=self.seen.put,
+            seen=self._process_seen,
             log=self.logs.of,
             config=config,
         )
@@ -102,7 +106,7 @@ class Node:
             gate=self.gate,
             snapshots=SnapshotStore(config),
         )
-        self.engine = Engine(PLANS, self.tools, self.database)
+        self.engine = Engine(PLANS, self.tools, self.database, ended=self.sizes.changed)
         self.clock = Clock(self.tools)
         self.reconciler = Reconciler(self.fleet, self.supervisor, self.database)
         self.follower = Follower(self.tools)
@@ -114,6 +118,7 @@ class Node:
         self._last = await self.database.call(_last_change)
         self.store.sweep()
         await self.fleet.load()
+        await self.usage.resume()
         self._hold()
         adopted = await self.supervisor.adopt()
         await self.seen.reset(set(adopted))
@@ -139,6 +144,8 @@ class Node:
         return {
             "changes": self._follow,
             "seen": self.seen.run,
+            "usage": self.usage.run,
+            "sizes": self.sizes.run,
             "logs": self.logs.run,
             "idle": self.sweeper.run,
             "awake": partial(_every, 1.0, self.reconciler.keep_awake),
@@ -197,6 +204,11 @@ class Node:
     async def _resolve(self, question: Question) -> Go | Refuse:
         return await self.resolver.resolve(question)
 
+    def _process_seen(self, seen: SeenProcess) -> None:
+        self.seen.put(seen)
+        self.usage.seen(seen)
+        self.sizes.seen(seen)
+
     async def _connections(self, instance_id: str) -> Open:
         traffic = (await self.counters.read()).get(instance_id)
         return Open(traffic.connections, traffic.streams) if traffic else Open()
@@ -209,6 +221,7 @@ class Node:
         await self.supervisor.stop_all()
         await self.logs.drain()
         await self.seen.flush()
+        await self.usage.write()
         await self.database.close()
 
 

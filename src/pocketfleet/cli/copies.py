@@ -47,7 +47,9 @@ def snapshot(
         print(f"A snapshot of {name} is being taken.")
     else:
         found = operation["result"]
-        print(f"{found['snapshot']}: {size(found['bytes'])}, {found['files']} files, PocketBase {found['release']}")
+        print(
+            f"{found['snapshot']}: {output.size(found['bytes'])}, {found['files']} files, PocketBase {found['release']}"
+        )
         _say_left_out(found)
 
 
@@ -68,7 +70,14 @@ def snapshots(
         output.print_json(found)
         return
     rows = [
-        [item["id"], item["purpose"], item["release"], size(item["size"]), output.ago(item["created_at"]), item["note"]]
+        [
+            item["id"],
+            item["purpose"],
+            item["release"],
+            output.size(item["size"]),
+            output.ago(item["created_at"]),
+            item["note"],
+        ]
         for item in found
     ]
     empty = f"{name} has no snapshots; take one: `pocketfleet snapshot {name}`."
@@ -89,7 +98,7 @@ def backup(
         print(f"A backup of {name} is being made.")
     else:
         found = operation["result"]
-        print(f"{found['name']}: {size(found['bytes'])}, PocketBase {found['release']}")
+        print(f"{found['name']}: {output.size(found['bytes'])}, PocketBase {found['release']}")
         output.say(f"Take it away: `pocketfleet download {name} {found['name']}`.")
 
 
@@ -119,7 +128,7 @@ def backups(
             item["name"],
             item["purpose"],
             item["release"],
-            size(item["size"]),
+            output.size(item["size"]),
             "everything" if item["full"] else "data",
             output.ago(item["created_at"]),
         ]
@@ -237,15 +246,6 @@ VERBS: dict[str, Callable[..., None]] = {
     "clone": clone,
     "events": events,
 }
-
-
-def size(count: int) -> str:
-    """Bytes in words: `12 kB`, `3.4 MB`."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            value = count / factor
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{count} bytes"
 
 
 def _carry_out(name: str, verb: str, body: dict[str, Any], *, wait: bool, as_json: bool) -> dict[str, Any]:

@@ -75,10 +75,12 @@ def show(name: Name, as_json: Json = False) -> None:
     """Show everything about one instance."""
     with connect() as client:
         instance = client.get(path_of(name))
+        usage = client.get(f"/instances/{instance['id']}/usage", period="month")
+    totals = {name: usage[name] for name in ("last_day", "last_month", "snapshots_size", "backups_size")}
     if as_json:
-        output.print_json(instance)
+        output.print_json({**instance, "usage": totals})
     else:
-        print_instance(instance)
+        print_instance(instance, totals)
 
 
 def open_(
@@ -141,8 +143,8 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 
 
-def print_instance(instance: dict[str, Any]) -> None:
-    """All that a person may want to know of an instance."""
+def print_instance(instance: dict[str, Any], usage: dict[str, Any] | None = None) -> None:
+    """All that a person may want to know of an instance, and what it was used for where that is given."""
     idle = f"{instance['idle_timeout']} s" + ("" if instance.get("idle_timeout_own") else " (the server's)")
     operation = instance.get("operation")
     output.print_facts(
@@ -162,6 +164,9 @@ def print_instance(instance: dict[str, Any]) -> None:
             ("Dev mode", "on" if instance.get("dev") else None),
             ("Secrets", ", ".join(instance.get("secrets") or [])),
             ("Awake since", instance.get("awake_since")),
+            ("Last request", _last_request(instance)),
+            ("Requests", usage and _requests(usage)),
+            ("Size", _size(instance, usage)),
             ("Created", instance.get("created_at")),
             ("Id", instance["id"]),
             ("Busy with", operation and f"{operation['kind']} ({operation['state']})"),
@@ -222,6 +227,29 @@ def _course(instance: dict[str, Any]) -> str | None:
     """How it follows its range, and when it may."""
     window = show_window(instance.get("window") or {})
     return f"{instance['policy']}, {window}" if instance.get("policy") and window != ANY else instance.get("policy")
+
+
+def _last_request(instance: dict[str, Any]) -> str | None:
+    moment = instance.get("last_request_at")
+    return f"{moment} ({output.ago(moment)})" if moment else None
+
+
+def _requests(usage: dict[str, Any]) -> str:
+    """`1,234 in 24 hours (2 server errors), 20,345 in 30 days`."""
+    parts = []
+    for span, name in (("24 hours", "last_day"), ("30 days", "last_month")):
+        errors = usage[name]["server_errors"]
+        note = f" ({errors:,} server error{'' if errors == 1 else 's'})" if errors else ""
+        parts.append(f"{usage[name]['requests']:,} in {span}{note}")
+    return ", ".join(parts)
+
+
+def _size(instance: dict[str, Any], usage: dict[str, Any] | None) -> str | None:
+    """`3.4 MB, snapshots 12 MB, backups 2.1 MB`."""
+    if instance.get("size") is None:
+        return None
+    copies = [(name, (usage or {}).get(f"{name}_size")) for name in ("snapshots", "backups")]
+    return ", ".join([output.size(instance["size"]), *(f"{name} {output.size(size)}" for name, size in copies if size)])
 
 
 def _ask_before_deleting(name: str) -> None:

@@ -112,6 +112,15 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def size(count: int) -> str:
+    """Bytes in words: `12 kB`, `3.4 MB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            value = count / factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{count} bytes"
+
+
 def _rich_table(columns: Sequence[str], cells: list[list[str]]) -> None:
     from rich import box
     from rich.console import Console

@@ -8,11 +8,13 @@ from pocketfleet.models.records import Audit, Change
 from pocketfleet.models.releases import Offer, Release, Source
 from pocketfleet.models.teams import Favourite, Invitation, Membership, Team
 from pocketfleet.models.upgrades import Event, Probe, Rehearsal
+from pocketfleet.models.usage import CounterMark, Usage
 
 __all__ = [
     "Audit",
     "Backup",
     "Change",
+    "CounterMark",
     "Event",
     "Favourite",
     "Instance",
@@ -29,5 +31,6 @@ __all__ = [
     "Step",
     "Team",
     "Token",
+    "Usage",
     "User",
 ]

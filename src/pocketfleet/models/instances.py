@@ -63,6 +63,10 @@ class Instance(models.Model):
     #: it has been started at least once
     has_run = models.BooleanField(default=False)
     awake_since = models.DateTimeField(null=True)
+    #: written every few minutes while it is awake, and when it falls asleep
+    last_request_at = models.DateTimeField(null=True)
+    #: of its files when they were last measured; None until then
+    size_bytes = models.PositiveBigIntegerField(null=True)
 
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pocketfleet.actions.operations import open_operations
@@ -37,12 +37,15 @@ class Engine:
         *,
         at_once: int = AT_ONCE,
         again: Sequence[float] = AGAIN,
+        ended: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`ended`: is told an instance's id whenever an operation on it has ended."""
         self._plans = {plan.kind: plan for plan in plans}
         self._tools = tools
         self._database = database
         self._at_once = at_once
         self._again = again
+        self._ended = ended
         self._bell = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._busy: set[str] = set()
@@ -116,3 +119,5 @@ class Engine:
             del self._running[operation.id]
             self._busy.discard(operation.instance_id or "")
             self._bell.set()
+            if operation.instance_id is not None:
+                self._ended(operation.instance_id)

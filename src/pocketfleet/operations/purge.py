@@ -9,6 +9,7 @@ from pocketfleet.actions.copy_records import forget_copies
 from pocketfleet.actions.observations import due_for_purge, mark_purged
 from pocketfleet.actions.operations import prune_operations
 from pocketfleet.actions.records import prune_changes
+from pocketfleet.actions.usage import forget_usage, prune_usage
 from pocketfleet.errors import PocketfleetError
 from pocketfleet.operations.files import purge_quarantine
 from pocketfleet.operations.tools import Tools
@@ -32,6 +33,7 @@ async def purge_due(tools: Tools) -> list[str]:
             log.warning("quarantine of %s cannot be removed: %s", instance_id, error, extra={"instance": instance_id})
             continue
         await tools.database.call(forget_copies, instance_id)
+        await tools.database.call(forget_usage, instance_id)
         await tools.database.call(mark_purged, instance_id)
         log.info("quarantine of %s removed", instance_id, extra={"instance": instance_id})
         purged.append(instance_id)
@@ -39,6 +41,6 @@ async def purge_due(tools: Tools) -> list[str]:
 
 
 async def prune_records(tools: Tools) -> int:
-    """Delete what the journal and the Change rows keep of long ago; answers how many rows."""
-    operations = await tools.database.call(prune_operations)
-    return operations + await tools.database.call(prune_changes)
+    """Delete what the journal, the Change rows and the usage keep of long ago; answers how many rows."""
+    pruned = [await tools.database.call(prune) for prune in (prune_operations, prune_changes, prune_usage)]
+    return sum(pruned)

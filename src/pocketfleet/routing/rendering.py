@@ -18,9 +18,9 @@ from pocketfleet.routing import protocol
 
 HOSTS = "hosts.map"
 UPSTREAMS = "upstreams.map"
-TABLE = "fleet/instances"
+TABLE = "instances"
 #: those of them that stay open: event streams and upgraded connections
-STREAMS = "fleet/streams"
+STREAMS = "streams"
 #: Seconds that a counter stays after the last request; reading the counters costs as many as there are.
 COUNTER_SECONDS = 900
 
@@ -89,7 +89,6 @@ def _configuration(config: Config, connections: int) -> dict[str, object]:
         "scheme": scheme,
         "public_port": port,
         "runtime_socket": _quoted(config.runtime_socket),
-        "peers_socket": _quoted(config.edge / "peers.sock"),
         "stale_socket": _quoted(config.edge / "stale.sock"),
         "control_socket": _quoted(config.control_socket),
         "counter_seconds": COUNTER_SECONDS,

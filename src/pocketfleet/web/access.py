@@ -21,7 +21,7 @@ from pocketfleet.web.callers import Caller, caller_of
 from pocketfleet.web.hub import Changed
 
 #: Kinds of changes whose key is an instance's id.
-_OF_INSTANCE = ("instance", "copy", "event")
+_OF_INSTANCE = ("instance", "copy", "event", "usage")
 
 
 def instance_for(request: HttpRequest, reference: str, verb: Verb = Verb.VIEW) -> Instance:

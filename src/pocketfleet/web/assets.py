@@ -20,6 +20,7 @@ _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-
 #: name -> package and path in it; nothing else is ever served.
 _FILES = {
     "app.css": ("pocketfleet.web", "static/app.css"),
+    "charts.css": ("pocketfleet.web", "static/charts.css"),
     "app.js": ("pocketfleet.web", "static/app.js"),
     "logs.js": ("pocketfleet.web", "static/logs.js"),
     "upload.js": ("pocketfleet.web", "static/upload.js"),

@@ -25,7 +25,7 @@ RETRY_SECONDS = 1.0
 
 
 class Changed(NamedTuple):
-    """What changed: `kind` is instance, operation, release, source or token; `key` its id."""
+    """What changed: `kind` is instance, operation, release, source, token or usage; `key` its id."""
 
     kind: str
     key: str

@@ -40,6 +40,8 @@ SORTS: dict[str, tuple[str | OrderBy, ...]] = {
     "newest": ("-created_at",),
     "awake": (F("awake_since").desc(nulls_last=True), "name"),
     "release": ("release", "name"),
+    "called": (F("last_request_at").desc(nulls_last=True), "name"),
+    "size": (F("size_bytes").desc(nulls_last=True), "name"),
 }
 
 
@@ -184,6 +186,8 @@ def instance_row(row: Any, config: Config) -> Row:
         "secrets": sorted(row.secrets),
         "ready": row.ready,
         "awake_since": row.awake_since,
+        "last_request_at": row.last_request_at,
+        "size": row.size_bytes,
         "created_at": row.created_at,
         "generation": row.generation,
         "observed_generation": row.observed_generation,

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from pocketfleet.web.assets import asset_url
+from pocketfleet.web.charts import size_words
 
 register = template.Library()
 
@@ -58,15 +59,8 @@ def seconds(count: int) -> str:
 
 @register.filter
 def size(count: int | None) -> str:
-    """Bytes as people say them: `3.4 MB` (powers of ten, as disks are sold)."""
-    if count is None:
-        return "–"
-    amount = float(count)
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError("never here")
+    """`3.4 MB`; a dash where it is not known."""
+    return "–" if count is None else size_words(count)
 
 
 @register.filter

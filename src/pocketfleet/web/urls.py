@@ -33,6 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("instances/<str:ref>/sleep", instances.sleep, name="sleep"),
     path("instances/<str:ref>/favourite", instances.favourite, name="favourite"),
     path("instances/<str:ref>", overview.show, name="overview"),
+    path("instances/<str:ref>/usage", overview.used, name="usage"),
     path("instances/<str:ref>/making", new.making, name="making"),
     path("instances/<str:ref>/logs", logs.show, name="logs"),
     path("instances/<str:ref>/logs/file", logs.download, name="log-file"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -282,6 +283,24 @@ async def test_open_requests_are_counted_while_they_last(fleet: Fleet) -> None:
     after = await eventually(lambda: _none_open(fleet, instance))
     assert (quiet.connections, open_now.connections) == (0, 1)
     assert (open_now.requests, after.requests) == (quiet.requests + 1, quiet.requests + 2)
+
+
+async def test_bytes_and_errors_are_counted_and_when_the_last_request_came(fleet: Fleet) -> None:
+    instance, upstream = await fleet.upstream("shop")
+    began = datetime.now(UTC)
+    async with fleet.client("shop") as client:
+        await client.post("/", content=b"x" * 100_000)
+        upstream.status = "404 Not Found"
+        await client.get("/")
+        upstream.status = "500 Internal Server Error"
+        await client.get("/")
+    await eventually(lambda: _none_open(fleet, instance))
+    sample = fleet.counters.take_samples()[instance]
+    assert (sample.counts.requests, sample.counts.client_errors, sample.counts.server_errors) == (3, 1, 1)
+    assert 100_000 < sample.counts.bytes_in < 102_000
+    assert 300 < sample.counts.bytes_out < 5000
+    second = timedelta(seconds=1)
+    assert began - second <= sample.last_request_at <= datetime.now(UTC) + second
 
 
 async def test_event_streams_are_counted_apart(fleet: Fleet) -> None:

@@ -25,6 +25,7 @@ class Upstream:
         self.connections = 0
         #: hang up after each answer without having said so
         self.hangs_up = False
+        self.status = "200 OK"
         self.open_streams: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -87,7 +88,7 @@ class Upstream:
 
     def _answer(self, writer: asyncio.StreamWriter, said: dict[str, Any], method: str) -> None:
         body = json.dumps(said).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"HTTP/1.1 {self.status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + (b"" if method == "HEAD" else body))
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -45,6 +45,7 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/instances/{ref}/clone", {"name": "copy"}),
     ("POST", "/imports", {"name": "imported", "upload": "uploaded1234567"}),
     ("GET", "/instances/{ref}/events", None),
+    ("GET", "/instances/{ref}/usage", None),
     ("GET", "/instances/{ref}/secrets", None),
     ("PATCH", "/instances/{ref}/secrets", {"KEY": "value"}),
     ("GET", "/instances/{ref}/logs", None),

@@ -121,10 +121,27 @@ def instance(**changes: Any) -> dict[str, Any]:
         "secrets": [],
         "ready": True,
         "awake_since": None,
+        "last_request_at": None,
+        "size": None,
         "created_at": "2026-01-02T03:04:05Z",
         "generation": 3,
         "observed_generation": 3,
         "operation": None,
+    } | changes
+
+
+def usage(**changes: Any) -> dict[str, Any]:
+    """What an instance was used for, as the API shows it."""
+    nothing = {"requests": 0, "client_errors": 0, "server_errors": 0, "bytes_in": 0, "bytes_out": 0}
+    return {
+        "period": "month",
+        "items": [],
+        "last_day": nothing,
+        "last_month": nothing,
+        "last_request_at": None,
+        "size": None,
+        "snapshots_size": 0,
+        "backups_size": 0,
     } | changes
 
 

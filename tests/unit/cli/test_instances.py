@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.unit.cli.conftest import TOKEN, Cli, Double, instance, operation, problem, stream
+from tests.unit.cli.conftest import TOKEN, Cli, Double, instance, operation, problem, stream, usage
 
 
 def created(state: str = "pending") -> dict[str, Any]:
@@ -151,6 +152,7 @@ def test_an_empty_list_names_the_next_step_and_leaves_stdout_alone(cli: Cli, dou
 def test_show_tells_the_reason_without_obeying_it(cli: Cli, double: Double) -> None:
     reason = "PocketBase ended.\n\x1b[2J\x1b]0;owned\x07last line"
     double.answers["GET /instances/shop"] = instance(state="failing", reason=reason, secrets=["A", "B"])
+    double.answers["GET /instances/abcdefghij12345/usage"] = usage()
     out = cli("show", "shop").out
     assert "failing" in out
     assert "last line" in out
@@ -158,6 +160,30 @@ def test_show_tells_the_reason_without_obeying_it(cli: Cli, double: Double) -> N
     assert "\x1b" not in out
     assert "\x07" not in out
     assert cli("show", "shop", "--json").json["reason"] == reason
+
+
+def test_show_tells_what_it_was_used_for(cli: Cli, double: Double) -> None:
+    moment = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
+    day = {"requests": 1234, "client_errors": 5, "server_errors": 1, "bytes_in": 1, "bytes_out": 2}
+    double.answers["GET /instances/shop"] = instance(last_request_at=moment, size=3_400_000)
+    found = usage(last_day=day, last_month=day | {"requests": 20_345, "server_errors": 0}, snapshots_size=12_000_000)
+    double.answers["GET /instances/abcdefghij12345/usage"] = found
+    out = cli("show", "shop").out
+    assert "1,234 in 24 hours (1 server error), 20,345 in 30 days" in out
+    assert "3.4 MB, snapshots 12 MB\n" in out
+    assert f"{moment} (3 min ago)" in out
+    shown = cli("show", "shop", "--json").json
+    assert shown["usage"]["last_day"] == day
+    assert shown["size"] == 3_400_000
+
+
+def test_show_of_one_that_was_never_used(cli: Cli, double: Double) -> None:
+    double.answers["GET /instances/shop"] = instance()
+    double.answers["GET /instances/abcdefghij12345/usage"] = usage()
+    out = cli("show", "shop").out
+    assert "0 in 24 hours, 0 in 30 days" in out
+    assert "Size" not in out
+    assert "Last request" not in out
 
 
 def test_open_prints_the_address(cli: Cli, double: Double) -> None:

@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pocketfleet import config as configuration
-from pocketfleet.routing.counters import Counters
 from pocketfleet.routing.maps import MapFile
 from pocketfleet.routing.rendering import connections_that_fit
 
@@ -58,20 +56,3 @@ def test_each_client_may_take_four_descriptors() -> None:
     for descriptors in (1024, 4096, 20_000):
         fitting = connections_that_fit(4000, descriptors)
         assert 4 * fitting + 600 <= max(descriptors, 680)
-
-
-def test_requests_only_grow_over_reloads_and_forgotten_entries(home: Path) -> None:
-    counters = Counters(configuration.load({}, home=home))
-    seen = []
-    for tables in ({1: 5}, {1: 6}, {2: 0, 1: 7}, {2: 7, 1: 7}, {2: 9}, {}, {2: 1}, {2: 1}):
-        text = {
-            worker: f"0x1: key=abc use=0 exp=1 shard=0 conn_cur=1 http_req_cnt={count}"
-            for worker, count in tables.items()
-        }
-        assert counters._count(text)["abc"] == len(tables)
-        seen.append(counters._requests["abc"])
-    assert seen == sorted(seen)
-    # Every new request shows; what did not change does not.
-    assert seen[1] > seen[0]
-    assert seen[6] > seen[5]
-    assert seen[7] == seen[6]

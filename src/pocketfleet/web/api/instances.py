@@ -6,6 +6,7 @@ GET    /instances/{ref}        show; ref is a name or an id
 PATCH  /instances/{ref}        rename, power, settings, range; ?wait=SECONDS until it is so
 DELETE /instances/{ref}        to quarantine; only when powered off
 POST   /instances/{ref}/sleep  put to sleep now
+GET    /instances/{ref}/usage  requests and size; ?period=day by the hour, month by the day
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ from pocketfleet.web.api.schemas import (
     InstanceOut,
     InstancesOut,
     StartedOut,
+    UsageOut,
 )
 from pocketfleet.web.callers import FleetRequest, caller_of
+from pocketfleet.web.usage import Period, usage
 from pocketfleet.web.waiting import until_observed
 
 router = Router(tags=["instances"])
@@ -110,6 +113,12 @@ def sleep_instance(request: HttpRequest, ref: str) -> Status[dict[str, Any]]:
     """The next request wakes it."""
     instance = instance_for(request, ref, Verb.OPERATE)
     return started(actions.sleep_instance(instance.id, acting_user=caller_of(request).user))
+
+
+@router.get("/instances/{ref}/usage", response=UsageOut, summary="What an instance was used for")
+def show_usage(request: HttpRequest, ref: str, period: Period = "day") -> dict[str, Any]:
+    """The last 24 hours by the hour, or the last 30 days by the day."""
+    return usage(actions.find_instance(ref).id, period)
 
 
 def started(operation: Operation) -> Status[dict[str, Any]]:

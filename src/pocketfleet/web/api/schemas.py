@@ -90,6 +90,8 @@ class InstanceOut(Schema):
     secrets: list[str] = Field(description="Names only; values never leave.")
     ready: bool
     awake_since: datetime | None
+    last_request_at: datetime | None = Field(description="A few minutes late while it is awake; null for never.")
+    size: int | None = Field(description="Bytes of its files when they were last measured; null until then.")
     created_at: datetime
     generation: int
     observed_generation: int = Field(description="What is wanted is so when this has reached `generation`.")
@@ -101,6 +103,37 @@ class InstancesOut(Schema):
 
     items: list[InstanceOut]
     total: int
+
+
+class UsageTotalsOut(Schema):
+    """Requests that reached the edge, and their bytes."""
+
+    requests: int
+    client_errors: int = Field(description="Of the requests, those answered with 4xx.")
+    server_errors: int = Field(description="Of the requests, those PocketBase answered with 5xx, or not at all.")
+    bytes_in: int
+    bytes_out: int
+
+
+class UsageItemOut(UsageTotalsOut):
+    """An hour or a day, UTC."""
+
+    from_: datetime = Field(alias="from")
+    to: datetime
+    size: int | None = Field(description="Bytes of its files at the end of it; null where that is not known.")
+
+
+class UsageOut(Schema):
+    """What an instance was used for."""
+
+    period: Literal["day", "month"]
+    items: list[UsageItemOut] = Field(description="24 hours or 30 days, the oldest first; the last one goes on.")
+    last_day: UsageTotalsOut
+    last_month: UsageTotalsOut
+    last_request_at: datetime | None
+    size: int | None
+    snapshots_size: int = Field(description="Bytes, files that several snapshots share counted in each.")
+    backups_size: int
 
 
 class StepOut(Schema):

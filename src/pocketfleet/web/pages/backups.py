@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from django.conf import settings
-from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpResponse, QueryDict
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -21,6 +18,7 @@ from pocketfleet.errors import WrongSetting
 from pocketfleet.models import Instance, Operation
 from pocketfleet.web import copies, zones
 from pocketfleet.web.callers import FleetRequest, caller_of
+from pocketfleet.web.digests import digest_of
 from pocketfleet.web.pages.frame import framed
 from pocketfleet.web.pages.guard import back, on_instance
 
@@ -111,8 +109,7 @@ def _change(request: FleetRequest, instance: Instance, changes: dict[str, Any], 
 
 def _lists(instance: Instance) -> dict[str, Any]:
     found = {"backups": copies.backups(instance.id), "snapshots": copies.snapshots(instance.id)}
-    digest = hashlib.sha256(json.dumps(found, cls=DjangoJSONEncoder).encode()).hexdigest()[:16]
-    return {**found, "digest": digest}
+    return {**found, "digest": digest_of(found)}
 
 
 def _page(request: FleetRequest, instance: Instance, status: int = 200, **context: Any) -> HttpResponse:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -22,11 +19,18 @@ from pocketfleet.models import Instance, Team
 from pocketfleet.web import reading
 from pocketfleet.web.access import seen_instances, seen_operations, seen_teams
 from pocketfleet.web.callers import FleetRequest, caller_of
+from pocketfleet.web.digests import digest_of
 from pocketfleet.web.pages.guard import back, on_instance, rendered, signed_in
 
 PAGE_SIZE = 50
 #: What else than by name, as people read it.
-_SORTS = (("awake", "Awake first"), ("newest", "Newest first"), ("release", "By release"))
+_SORTS = (
+    ("awake", "Awake first"),
+    ("called", "Last called first"),
+    ("size", "Largest first"),
+    ("newest", "Newest first"),
+    ("release", "By release"),
+)
 #: What failed is shown this long beside what is under way.
 FAILURES_SHOWN = timedelta(minutes=15)
 
@@ -98,7 +102,7 @@ def _live(request: FleetRequest) -> dict[str, Any]:
         "teams": list(Team.objects.filter(seen_teams(caller)).values("id", "name")),
         **asked._asdict(),
     }
-    digest = hashlib.sha256(json.dumps(shown, cls=DjangoJSONEncoder).encode()).hexdigest()[:16]
+    digest = digest_of(shown)
     may = {row["id"]: caller.may(Verb.OPERATE, row["team"] and row["team"]["id"], row["id"]) for row in rows}
     return {
         **shown,

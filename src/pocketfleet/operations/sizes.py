@@ -1,0 +1,100 @@
+"""Measures instances' files: when one falls asleep, when an operation has ended on it, and hourly while it is awake."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from pocketfleet.domain.states import Process
+from pocketfleet.runtime.errands import carry_out
+from pocketfleet.runtime.sizes import Size, measure_folder
+from pocketfleet.runtime.supervisor import SeenProcess
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two measurements of one that stays awake, and until the first one of this node's life.
+EVERY = 3600.0
+FIRST = 60.0
+#: One that took long is left alone for so many times as long: measuring takes a hundredth of the time at most.
+CALM = 100.0
+
+
+class Sizes:
+    """One measurement at a time, in a thread. Knows those that are awake or were since this node began."""
+
+    def __init__(self, instances: Path, found: Callable[[str, int], None]) -> None:
+        """`found`: takes an instance's id and its bytes; never blocks."""
+        self._instances = instances
+        self._found = found
+        self._awake: set[str] = set()
+        #: monotonic, by instance id: when it is to be measured
+        self._due: dict[str, float] = {}
+        #: monotonic, of those that were measured: before when they are left alone
+        self._calm: dict[str, float] = {}
+        self._news = asyncio.Event()
+
+    def seen(self, seen: SeenProcess) -> None:
+        """What became of an instance's process."""
+        instance_id, now = seen.instance_id, time.monotonic()
+        if seen.process == Process.AWAKE:
+            self._awake.add(instance_id)
+            self._want(instance_id, now + (EVERY if instance_id in self._calm else FIRST))
+        elif seen.process in (Process.ASLEEP, Process.FAILING) and instance_id in self._awake:
+            self._awake.discard(instance_id)
+            self._want(instance_id, now)
+
+    def changed(self, instance_id: str) -> None:
+        """Its files may be others now."""
+        self._want(instance_id, time.monotonic())
+
+    async def run(self) -> None:
+        """Measure what is due, until cancelled."""
+        while True:
+            instance_id = await self._next()
+            del self._due[instance_id]
+            began = time.monotonic()
+            size = await self._measure(instance_id)
+            ended = time.monotonic()
+            if size is None:
+                self._calm.pop(instance_id, None)
+                continue
+            self._calm[instance_id] = ended + CALM * (ended - began)
+            if instance_id in self._awake:
+                self._want(instance_id, ended + EVERY)
+            self._found(instance_id, size.bytes)
+
+    def _want(self, instance_id: str, at: float) -> None:
+        """At this time, or when it was due anyway; not before its calm is over."""
+        soonest = min(at, self._due.get(instance_id, at))
+        self._due[instance_id] = max(soonest, self._calm.get(instance_id, soonest))
+        self._news.set()
+
+    async def _next(self) -> str:
+        """Waits for it."""
+        while True:
+            self._news.clear()
+            instance_id = min(self._due, key=self._due.__getitem__, default=None)
+            wait = self._due[instance_id] - time.monotonic() if instance_id is not None else None
+            if instance_id is not None and wait is not None and wait <= 0:
+                return instance_id
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._news.wait()
+
+    async def _measure(self, instance_id: str) -> Size | None:
+        """None where there is nothing to measure: it is on its way to quarantine, or not made yet."""
+        try:
+            size = await carry_out(partial(measure_folder, self._instances / instance_id))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("files not measured: %s", error, extra={"instance": instance_id})
+            return None
+        if not size.whole:
+            log.warning("too many files to measure: more than %d bytes", size.bytes, extra={"instance": instance_id})
+        return size

@@ -1,0 +1,85 @@
+"""How much room a tenant's folder takes, whatever the tenant put there: no link is followed, nothing is opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pocketfleet.runtime.disk import opened_folder
+from pocketfleet.runtime.errands import Errand
+
+#: Folders within folders, and names in all, beyond which nothing is counted: PocketBase makes three levels.
+_DEEPEST = 100
+_MOST = 1_000_000
+#: What a folder may be by the time it is opened: gone, a link or something else, closed to us.
+_LOST = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}
+
+
+@dataclass(slots=True)
+class Size:
+    """Bytes of the files, holes counted, each once however many names it has."""
+
+    bytes: int = 0
+    names: int = 0
+    #: False where there were too many names or levels, so that it is more than `bytes`
+    whole: bool = True
+    _several: set[tuple[int, int]] = field(default_factory=set, repr=False)
+
+    def add(self, known: os.stat_result) -> None:
+        """A file."""
+        if known.st_nlink > 1:
+            if (known.st_dev, known.st_ino) in self._several:
+                return
+            self._several.add((known.st_dev, known.st_ino))
+        self.bytes += known.st_size
+
+
+def measure_folder(folder: Path, errand: Errand, *, most: int = _MOST) -> Size:
+    """What is in it and below. May be called while it is written to: what comes or goes meanwhile may be missed.
+
+    Raises FileNotFoundError where it is not there, Stopped once nobody waits, OSError.
+    """
+    found = Size()
+    with opened_folder(folder) as here:
+        _measure(here, 1, errand, most, found)
+    return found
+
+
+def _measure(here: int, level: int, errand: Errand, most: int, found: Size) -> None:
+    folders = []
+    with os.scandir(here) as entries:
+        for entry in entries:
+            if found.names >= most:
+                found.whole = False
+                return
+            found.names += 1
+            errand.check()
+            known = _stat(entry)
+            if known is not None and stat.S_ISDIR(known.st_mode):
+                folders.append(entry.name)
+            elif known is not None and stat.S_ISREG(known.st_mode):
+                found.add(known)
+    if folders and level >= _DEEPEST:
+        found.whole = False
+        return
+    for name in folders:
+        _measure_below(here, name, level, errand, most, found)
+
+
+def _measure_below(here: int, name: str, level: int, errand: Errand, most: int, found: Size) -> None:
+    try:
+        with opened_folder(name, here) as inner:
+            _measure(inner, level + 1, errand, most, found)
+    except OSError as error:
+        if error.errno not in _LOST:
+            raise
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
