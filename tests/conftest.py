@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.ports import free_port as free_port
 
@@ -16,6 +17,10 @@ from tests.ports import free_port as free_port
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pocketfleet.web.settings")
 _SETTINGS_HOME = tempfile.mkdtemp(prefix="pf-")
 os.environ["POCKETFLEET_HOME"] = _SETTINGS_HOME
+
+# How long an example takes says more about who else uses the machine than about what is tested.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_unconfigure() -> None:
