@@ -22,6 +22,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pocketfleet.web.settings")
 _SETTINGS_HOME = tempfile.mkdtemp(prefix="pf-")
 os.environ["POCKETFLEET_HOME"] = _SETTINGS_HOME
 
+# How long an example takes says more about who else uses the machine than about what is tested.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
 
 def pytest_unconfigure() -> None:
     """Remove what the run made outside pytest's own folders."""

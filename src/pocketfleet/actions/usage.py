@@ -14,9 +14,8 @@ from pocketfleet.domain.usage import KEPT, Counts
 from pocketfleet.models import CounterMark, Instance, Usage
 
 _COUNTED = ("requests", "client_errors", "server_errors", "bytes_in", "bytes_out")
-#: Rows that are pruned at once, and batches of one call: the database is not held for long.
+#: Rows that are pruned at once: the database is not held for long.
 PRUNED_AT_ONCE = 2000
-BATCHES = 50
 
 Marks = Mapping[str, Sequence[int]]
 
@@ -56,16 +55,10 @@ def counter_marks() -> dict[str, dict[str, list[int]]]:
 
 
 def prune_usage() -> int:
-    """Delete the hours that nobody is shown any more, in batches; answers how many. What is left waits for the next
-    call."""
+    """Delete hours that nobody is shown any more, PRUNED_AT_ONCE at most; answers how many."""
     old = Usage.objects.filter(hour__lt=timezone.now() - KEPT).order_by("hour").values_list("id", flat=True)
-    pruned = 0
-    for _ in range(BATCHES):
-        found = list(old[:PRUNED_AT_ONCE])
-        pruned += Usage.objects.filter(id__in=found).delete()[0] if found else 0
-        if len(found) < PRUNED_AT_ONCE:
-            break
-    return pruned
+    found = list(old[:PRUNED_AT_ONCE])
+    return Usage.objects.filter(id__in=found).delete()[0] if found else 0
 
 
 def forget_usage(instance_id: str) -> None:

@@ -9,13 +9,16 @@ from pocketfleet.actions.copy_records import forget_copies
 from pocketfleet.actions.observations import due_for_purge, mark_purged
 from pocketfleet.actions.operations import prune_operations
 from pocketfleet.actions.records import prune_changes
-from pocketfleet.actions.usage import forget_usage, prune_usage
+from pocketfleet.actions.usage import PRUNED_AT_ONCE, forget_usage, prune_usage
 from pocketfleet.errors import PocketfleetError
 from pocketfleet.operations.files import purge_quarantine
 from pocketfleet.operations.tools import Tools
 from pocketfleet.runtime.disk import remove_tree
 
 log = logging.getLogger(__name__)
+
+#: Batches of hours that go at one time of housekeeping; what is left waits for the next.
+_BATCHES = 50
 
 
 async def purge_due(tools: Tools) -> list[str]:
@@ -42,5 +45,11 @@ async def purge_due(tools: Tools) -> list[str]:
 
 async def prune_records(tools: Tools) -> int:
     """Delete what the journal, the Change rows and the usage keep of long ago; answers how many rows."""
-    pruned = [await tools.database.call(prune) for prune in (prune_operations, prune_changes, prune_usage)]
-    return sum(pruned)
+    pruned = await tools.database.call(prune_operations) + await tools.database.call(prune_changes)
+    for _ in range(_BATCHES):
+        # one call each, so that others have their turn in between
+        batch = await tools.database.call(prune_usage)
+        pruned += batch
+        if batch < PRUNED_AT_ONCE:
+            break
+    return pruned

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from django.db import DatabaseError, connection
@@ -18,10 +19,12 @@ from pocketfleet.domain.states import Process
 from pocketfleet.domain.usage import HOUR, KEPT, Counts, Sample, hour_of
 from pocketfleet.errors import NotAnswering
 from pocketfleet.models import Change, CounterMark, Instance, Usage
+from pocketfleet.operations import purge
 from pocketfleet.operations import sizes as sizes_module
 from pocketfleet.operations import usage as usage_module
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.sizes import Sizes
+from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.usage import UsageWriter
 from pocketfleet.runtime.supervisor import SeenProcess
 from tests.integration.operations.waiting import until as until_awaited
@@ -152,7 +155,6 @@ async def test_old_hours_go_in_batches_and_deleted_instances_at_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actions, "PRUNED_AT_ONCE", 10)
-    monkeypatch.setattr(actions, "BATCHES", 2)
     old = hour_of(datetime.now(UTC)) - KEPT - HOUR
 
     def write() -> None:
@@ -160,11 +162,23 @@ async def test_old_hours_go_in_batches_and_deleted_instances_at_once(
         actions.record_usage([used(1, hours=hours), used(2, hours={old + 2 * HOUR: Counts(8)})])
 
     await database.call(write)
-    assert [await database.call(actions.prune_usage) for _ in range(3)] == [20, 5, 0]
+    assert [await database.call(actions.prune_usage) for _ in range(4)] == [10, 10, 5, 0]
     assert await database.call(written) == {instance_id(1): 7, instance_id(2): 8}
     await database.call(actions.forget_usage, instance_id(1))
     assert await database.call(written) == {instance_id(2): 8}
     assert list(await database.call(actions.counter_marks)) == [instance_id(2)]
+
+
+async def test_housekeeping_goes_on_until_all_that_is_due_is_gone(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "PRUNED_AT_ONCE", 10)
+    monkeypatch.setattr(purge, "PRUNED_AT_ONCE", 10)
+    old = hour_of(datetime.now(UTC)) - KEPT - HOUR
+    hours = {old - HOUR * number: Counts(1) for number in range(25)} | {old + 2 * HOUR: Counts(7)}
+    await database.call(actions.record_usage, [used(1, hours=hours)])
+    assert await purge.prune_records(cast(Tools, SimpleNamespace(database=database))) == 25
+    assert await database.call(written) == {instance_id(1): 7}
 
 
 async def test_at_rest_nothing_is_written(database: Database) -> None:

@@ -26,6 +26,7 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("PATCH", "/instances/{ref}", {"power": "on"}),
     ("DELETE", "/instances/{ref}", None),
     ("POST", "/instances/{ref}/sleep", {}),
+    ("GET", "/instances/{ref}/usage", {}),
     ("POST", "/instances/{ref}/upgrade", {"rehearse_only": True}),
     ("POST", "/instances/{ref}/rollback", {}),
     ("GET", "/instances/{ref}/rehearsals", None),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketfleet import config as configuration
@@ -79,7 +79,7 @@ _ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=200)
 @given(_ACTIONS)
 def test_every_request_is_counted_once(actions: list[tuple[object, ...]]) -> None:
     """Entries expire, HAProxy reloads, readings come late, node is killed and resumes: the sum is what there was."""
