@@ -13,10 +13,6 @@ from hypothesis import HealthCheck, settings
 
 from tests.ports import free_port as free_port
 
-# how fast the machine is at the moment is not what any test is about
-settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("calm")
-
 # Django's settings read the configuration once, when they are first imported: give that a home nobody uses.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pocketfleet.web.settings")
 _SETTINGS_HOME = tempfile.mkdtemp(prefix="pf-")

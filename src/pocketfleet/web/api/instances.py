@@ -118,7 +118,7 @@ def sleep_instance(request: HttpRequest, ref: str) -> Status[dict[str, Any]]:
 @router.get("/instances/{ref}/usage", response=UsageOut, summary="What an instance was used for")
 def show_usage(request: HttpRequest, ref: str, period: Period = "day") -> dict[str, Any]:
     """The last 24 hours by the hour, or the last 30 days by the day."""
-    return usage(actions.find_instance(ref).id, period)
+    return usage(instance_for(request, ref).id, period)
 
 
 def started(operation: Operation) -> Status[dict[str, Any]]:
