@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -38,6 +39,9 @@ class Config:
     bind: tuple[str, ...] = setting(("127.0.0.1",), "Addresses that the edge listens on; `*` for all.")
     domain: str = setting("localhost", "Base domain: the dashboard's host; instances are one level below it.")
     url: str = setting("", "The dashboard's address as people type it, where it differs (behind a TLS proxy).")
+    trusted_proxies: tuple[str, ...] = setting(
+        (), "Addresses and networks of the proxies in front whose `X-Forwarded-...` headers are believed."
+    )
     database_url: str = setting("", "`postgres://user:password@host/name`; empty for SQLite in the home.")
     haproxy: str = setting("", "HAProxy executable, 2.8 or later; empty for the one that pip installed.")
     edge_threads: int = setting(0, "Threads of HAProxy; 0 for one per processor, at most 4.")
@@ -270,6 +274,9 @@ def _check(config: Config) -> Config:
         refuse("bind", "at least one address is needed, for example 127.0.0.1, or * for all.")
     if config.url and not config.url.startswith(("http://", "https://")):
         refuse("url", "it begins with http:// or https://.")
+    for proxy in config.trusted_proxies:
+        if trouble := _proxy_trouble(proxy):
+            refuse("trusted_proxies", trouble)
     if config.database_url and not config.database_url.startswith(("postgres://", "postgresql://")):
         refuse("database_url", "it begins with postgres:// or postgresql://; leave it empty for SQLite.")
     if config.smtp_url and not re.match(r"smtps?://[^/@]*(@[^/@]+)?", config.smtp_url):
@@ -289,3 +296,19 @@ def _check(config: Config) -> Config:
     if config.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         refuse("log_level", "it is DEBUG, INFO, WARNING or ERROR.")
     return config
+
+
+def _proxy_trouble(text: str) -> str:
+    """Why this is no proxy to believe; "" where it is one."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text[:60])
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return f"“{shown}” is no address or network such as 10.0.0.5, 10.0.0.0/8 or fd00::/8."
+    if "%" in text or not text.isascii():
+        return f"“{shown}” is no address or network such as 10.0.0.5, 10.0.0.0/8 or fd00::/8."
+    if network.prefixlen == 0:
+        return f"{network} is everybody, so anybody could claim to be anybody; name the proxies alone."
+    if "/" in text and ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
+        return f"“{shown}” is an address within a network; write {network} for the network."
+    return ""

@@ -24,6 +24,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "bind": ("127.0.0.1, ::1", '["127.0.0.1", "::1"]', ("127.0.0.1", "::1")),
     "domain": ("example.org", '"example.org"', "example.org"),
     "url": ("https://example.org", '"https://example.org"', "https://example.org"),
+    "trusted_proxies": ("10.0.0.0/8, ::1", '["10.0.0.0/8", "::1"]', ("10.0.0.0/8", "::1")),
     "database_url": ("postgres://a:b@h/n", '"postgres://a:b@h/n"', "postgres://a:b@h/n"),
     "haproxy": ("/usr/sbin/haproxy", '"/usr/sbin/haproxy"', "/usr/sbin/haproxy"),
     "edge_threads": ("2", "2", 2),
@@ -120,7 +121,11 @@ def test_without_anything_the_defaults_fit(home: Path) -> None:
         ("upload_bytes", "0"), ("snapshots_last", "0"), ("snapshots_daily", "-1"), ("snapshots_weekly", "-1"),
         ("smtp_url", "mail.example.org"), ("release_sources", "npm"), ("release_sources", "folder"),
         ("log_level", "LOUD"), ("database_url", "sqlite:///x.db"),
-        ("home", "/" + "a" * 100),
+        ("home", "/" + "a" * 100), ("trusted_proxies", "proxy.example.org"), ("trusted_proxies", "0.0.0.0/0"),
+        ("trusted_proxies", "::/0"), ("trusted_proxies", "10.0.0.1/8"), ("trusted_proxies", "10.0.0.1/33"),
+        ("trusted_proxies", "10.0.0.1 or TRUE"), ("trusted_proxies", "10.0.0.1\n    http-request deny"),
+        ("trusted_proxies", "fe80::1%eth0"), ("trusted_proxies", "fe80::1%\nx"), ("trusted_proxies", "127.0.0.1,*"),
+        ("trusted_proxies", "010.0.0.1"), ("trusted_proxies", "10.1"), ("trusted_proxies", "\x00"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_its_setting(name: str, value: str, home: Path) -> None:
