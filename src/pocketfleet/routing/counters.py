@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from pocketfleet.config import Config
 from pocketfleet.errors import NotAnswering
 from pocketfleet.routing import rendering
 from pocketfleet.routing.master import EdgeAway, EdgeGone, Master
+
+#: Seconds without an entry in the edge's tables after which a count begins anew, at nought.
+FORGOTTEN_AFTER = 3600.0
 
 _ENTRY = re.compile(r"key=(\S+) .*?conn_cur=(\d+) http_req_cnt=(\d+)(?: http_fail_cnt=(\d+))?")
 _STREAM = re.compile(r"key=(\S+) .*?conn_cur=(\d+)$", re.MULTILINE)
@@ -22,7 +26,7 @@ class Traffic:
 
     #: requests open now in all workers, those parked at the gate and event streams included
     connections: int
-    #: grows with every request; since this reader began
+    #: grows with every request; since this reader began, or since there was none for more than an hour
     requests: int
     #: of the connections, those that stay open: event streams and upgraded ones, in all workers
     streams: int = 0
@@ -40,6 +44,8 @@ class Counters:
         #: by instance id: the requests, and the failed ones, seen so far
         self._requests: dict[str, int] = {}
         self._failed: dict[str, int] = {}
+        #: by instance id: since when (monotonic) no table knows it
+        self._absent: dict[str, float] = {}
 
     async def read(self) -> dict[str, Traffic]:
         """By instance id; nothing while there is no HAProxy. Raises NotAnswering if there is one and it is silent."""
@@ -81,7 +87,15 @@ class Counters:
                 self._requests[key] = self._requests.get(key, 0) + abs(requests - before[0])
                 self._failed[key] = self._failed.get(key, 0) + abs(failed - before[1])
         self._last = last
+        self._forget(open_now)
         return open_now
+
+    def _forget(self, present: Mapping[str, int]) -> None:
+        """Drop the counts of those that nobody has asked for in a long time, so that they do not pile up."""
+        now = time.monotonic()
+        self._absent = {key: self._absent.get(key, now) for key in self._requests if key not in present}
+        for key in [key for key, since in self._absent.items() if now - since >= FORGOTTEN_AFTER]:
+            del self._requests[key], self._failed[key], self._absent[key]
 
 
 def _streams(tables: Mapping[int, str]) -> Counter[str]:

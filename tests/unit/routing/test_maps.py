@@ -75,3 +75,16 @@ def test_requests_only_grow_over_reloads_and_forgotten_entries(home: Path) -> No
     assert seen[1] > seen[0]
     assert seen[6] > seen[5]
     assert seen[7] == seen[6]
+
+
+def test_counts_of_what_nobody_asks_for_are_dropped_after_a_while(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counters = Counters(configuration.load({}, home=home))
+    text = "0x1: key={} use=0 exp=1 shard=0 conn_cur=0 http_req_cnt={} http_fail_cnt=0"
+    counters._count({1: "\n".join(text.format(f"i{number}", 7) for number in range(1000))})
+    counters._count({1: text.format("i0", 8)})
+    assert len(counters._requests) == 1000
+    monkeypatch.setattr("pocketfleet.routing.counters.FORGOTTEN_AFTER", 0.0)
+    counters._count({1: text.format("i0", 9)})
+    assert (counters._requests, counters._failed, counters._absent) == ({"i0": 9}, {"i0": 0}, {})
+    counters._count({1: text.format("i0", 9) + "\n" + text.format("i1", 1)})
+    assert counters._requests == {"i0": 9, "i1": 1}
