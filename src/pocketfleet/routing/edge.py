@@ -20,10 +20,6 @@ from pocketfleet.routing.master import EdgeAway, Master
 _log = logging.getLogger(__name__)
 #: Seconds in which the workers of a HAProxy that was killed give the port back.
 _PORT_PATIENCE = 1.5
-#: Seconds after which a worker hands its counters over at a reload, and between two looks whether it would. HAProxy
-#: looks 5 s for somebody to learn from after its start; a worker that is told to end before that teaches nobody.
-_COUNTERS_PATIENCE = 8.0
-_COUNTERS_PAUSE = 0.1
 #: Seconds that a reload may take, with a map of 100,000 hosts to read.
 _RELOAD_TIMEOUT = 60.0
 
@@ -43,27 +39,15 @@ def prepare(config: Config) -> list[str]:
 async def reload(config: Config) -> None:
     """Write and check anew, then have HAProxy load it; returns when the new worker accepts connections.
 
-    Within some seconds of HAProxy's start it waits until the counters will come over to the new worker. The old one
-    ends with its last connection. Raises WrongConfiguration, or NotAnswering if HAProxy is away.
+    The old worker ends with its last connection. Raises WrongConfiguration, or NotAnswering if HAProxy is away.
     """
     await asyncio.to_thread(_write, config)
-    master = Master(config.master_socket)
     try:
-        await _until_counters_come_over(master)
-        answer = await master.ask("reload", timeout=_RELOAD_TIMEOUT)
+        answer = await Master(config.master_socket).ask("reload", timeout=_RELOAD_TIMEOUT)
     except EdgeAway as error:
         raise NotAnswering("HAProxy is not running; `pocketfleet serve` starts it.") from error
     if "Success=1" not in answer:
         raise WrongConfiguration(f"HAProxy did not take its configuration: {answer.strip()}")
-
-
-async def _until_counters_come_over(master: Master) -> None:
-    give_up = time.monotonic() + _COUNTERS_PATIENCE
-    while not await master.peers_are_ready():
-        if time.monotonic() > give_up:
-            _log.warning("the edge's counters may be lost in this reload: HAProxy's peers are not ready")
-            return
-        await asyncio.sleep(_COUNTERS_PAUSE)
 
 
 def _write(config: Config) -> list[str]:

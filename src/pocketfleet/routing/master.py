@@ -18,9 +18,6 @@ _RELOAD_PATIENCE = 10.0
 
 _WORKER = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
 _PROOF = "#<PID>"
-#: What `show peers` says of a section, and its bits "nothing (more) to learn from the old worker", "from others".
-_PEERS = re.compile(r"id=fleet .*?flags=0x([0-9a-f]+)")
-_READY = 0x3
 #: The newest worker, in the master's words.
 NEWEST = "@1"
 
@@ -91,11 +88,6 @@ class Master:
     async def workers(self) -> Workers:
         """Which workers live. Raises EdgeAway."""
         return (await self.tell_newest([]))[1]
-
-    async def peers_are_ready(self) -> bool:
-        """Whether the newest worker would hand its tables over to the next one. Raises EdgeAway."""
-        flags = _PEERS.search(await self.ask(f"{NEWEST} show peers"))
-        return flags is not None and int(flags[1], 16) & _READY == _READY
 
     async def _ask_unless_reloading(self, line: str) -> str:
         """Nothing while the master loads its configuration: for that time it does not listen, though workers do."""
