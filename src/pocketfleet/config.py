@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import ipaddress
 import math
 import os
 import re
@@ -14,6 +16,9 @@ from typing import Any, get_type_hints
 from pocketfleet.errors import WrongConfiguration
 
 PREFIX = "POCKETFLEET_"
+#: What may stand in the environment besides the settings: the file of them, and what only our own tests read.
+_NAMES_BESIDE = ("CONFIG",)
+_PREFIXES_BESIDE = ("TEST_", "SOAK_")
 #: A unix socket's path holds 107 bytes; HAProxy appends a suffix of its own while it binds.
 _LONGEST_HOME = 70
 
@@ -38,6 +43,9 @@ class Config:
     bind: tuple[str, ...] = setting(("127.0.0.1",), "Addresses that the edge listens on; `*` for all.")
     domain: str = setting("localhost", "Base domain: the dashboard's host; instances are one level below it.")
     url: str = setting("", "The dashboard's address as people type it, where it differs (behind a TLS proxy).")
+    trusted_proxies: tuple[str, ...] = setting(
+        (), "Addresses and networks of the proxies in front whose `X-Forwarded-...` headers are believed."
+    )
     database_url: str = setting("", "`postgres://user:password@host/name`; empty for SQLite in the home.")
     haproxy: str = setting("", "HAProxy executable, 2.8 or later; empty for the one that pip installed.")
     edge_threads: int = setting(0, "Threads of HAProxy; 0 for one per processor, at most 4.")
@@ -192,6 +200,7 @@ def load(environ: Mapping[str, str] | None = None, *, client: bool = False, **ov
     """
     environ = os.environ if environ is None else environ
     known = {item.name for item in fields(Config)}
+    _check_names(environ, known)
     home = Path(overrides.get("home") or environ.get(PREFIX + "HOME") or _default_home())
     values: dict[str, Any] = _read_file(environ.get(PREFIX + "CONFIG"), home, known)
     values |= {name: environ[PREFIX + name.upper()] for name in known if PREFIX + name.upper() in environ}
@@ -226,8 +235,34 @@ def _read_file(named: str | None, home: Path, known: set[str]) -> dict[str, Any]
         raise WrongConfiguration(f"The configuration file {path} is not TOML: {error}.") from error
     unknown = sorted(set(values) - known)
     if unknown:
-        raise WrongConfiguration(f"{path}: there is no setting “{unknown[0]}”; docs/settings.md lists them.")
+        nearest = _nearest(unknown[0], known)
+        raise WrongConfiguration(f"{path}: there is no setting “{unknown[0]}”{nearest}; docs/settings.md lists them.")
     return values
+
+
+def _check_names(environ: Mapping[str, str], known: set[str]) -> None:
+    """A misspelt variable would be a setting that somebody believes in and nobody follows."""
+    allowed = {PREFIX + name.upper() for name in known} | {PREFIX + name for name in _NAMES_BESIDE}
+    for name in sorted(environ):
+        beside = name.startswith(tuple(PREFIX + prefix for prefix in _PREFIXES_BESIDE))
+        if name.startswith(PREFIX) and name not in allowed and not beside:
+            nearest = _nearest(name, allowed)
+            raise WrongConfiguration(
+                f"{_shown(name)} in the environment: there is no such setting{nearest}; docs/settings.md lists them."
+            )
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    """`, perhaps “that one”`, where one looks much like it."""
+    # without what all have in common, which would make them look alike; a word in small letters is no other word
+    ends = {each.removeprefix(PREFIX).lower(): each for each in sorted(known)}
+    found = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), ends, n=1)
+    return f", perhaps “{ends[found[0]]}”" if found else ""
+
+
+def _shown(text: str) -> str:
+    """In one line of bounded length, whatever somebody put into it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:60])
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:
@@ -270,6 +305,9 @@ def _check(config: Config) -> Config:
         refuse("bind", "at least one address is needed, for example 127.0.0.1, or * for all.")
     if config.url and not config.url.startswith(("http://", "https://")):
         refuse("url", "it begins with http:// or https://.")
+    for proxy in config.trusted_proxies:
+        if trouble := _proxy_trouble(proxy):
+            refuse("trusted_proxies", trouble)
     if config.database_url and not config.database_url.startswith(("postgres://", "postgresql://")):
         refuse("database_url", "it begins with postgres:// or postgresql://; leave it empty for SQLite.")
     if config.smtp_url and not re.match(r"smtps?://[^/@]*(@[^/@]+)?", config.smtp_url):
@@ -289,3 +327,19 @@ def _check(config: Config) -> Config:
     if config.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         refuse("log_level", "it is DEBUG, INFO, WARNING or ERROR.")
     return config
+
+
+def _proxy_trouble(text: str) -> str:
+    """Why this is no proxy to believe; "" where it is one."""
+    shown = _shown(text)
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return f"“{shown}” is no address or network such as 10.0.0.5, 10.0.0.0/8 or fd00::/8."
+    if "%" in text or not text.isascii():
+        return f"“{shown}” is no address or network such as 10.0.0.5, 10.0.0.0/8 or fd00::/8."
+    if network.prefixlen == 0:
+        return f"{network} is everybody, so anybody could claim to be anybody; name the proxies alone."
+    if "/" in text and ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
+        return f"“{shown}” is an address within a network; write {network} for the network."
+    return ""

@@ -341,6 +341,13 @@ class Unavailable(PocketfleetError):
     status = 503
 
 
+class DatabaseAway(PocketfleetError):
+    """The database does not answer at the moment."""
+
+    code = "database_away"
+    status = 503
+
+
 class StartFailed(Unavailable):
     """PocketBase did not start."""
 

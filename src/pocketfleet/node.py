@@ -31,6 +31,8 @@ HOUSEKEEPING_EVERY = 3600.0
 CLOCK_EVERY = 20.0
 #: Seconds between two looks at instances that changed their release not long ago.
 WATCH_EVERY = 2.0
+#: Seconds between two looks for what is kept of instances that sleep.
+TIDY_EVERY = 60.0
 #: Seconds between two looks for intents that could not be carried out.
 LOOK_EVERY = 30.0
 #: Changes that are read at once.
@@ -150,6 +152,7 @@ class Node:
             "idle": self.sweeper.run,
             "awake": partial(_every, 1.0, self.reconciler.keep_awake),
             "intents": partial(_every, LOOK_EVERY, self.reconciler.look),
+            "keepers": partial(_every, TIDY_EVERY, self.supervisor.tidy),
             "routes": partial(_every, GLANCE_EVERY, self.routes.glance),
             "every route": partial(_every, CHECK_EVERY, self.routes.check),
             "releases": partial(_every, self.config.release_refresh, self._refresh_releases),

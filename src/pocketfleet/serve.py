@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import fcntl
 import json
+import logging
 import os
 import secrets
 import signal
@@ -24,9 +25,11 @@ from rich.markup import escape
 
 from pocketfleet import __version__
 from pocketfleet.config import Config
-from pocketfleet.diagnostics import log_to_file
+from pocketfleet.diagnostics import log_to_file, rotate_output
 from pocketfleet.errors import DiskTrouble, HomeInUse, NotAnswering, PocketfleetError
 from pocketfleet.routing import edge
+
+log = logging.getLogger("pocketfleet.serve")
 
 #: Seconds until a dead process is started again, by how often in a row it died young.
 RESTART_AFTER = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -38,6 +41,8 @@ READY_WITHIN = 60.0
 MANY_WATCHERS = 1024
 #: Seconds between two looks for guests that ended after their node did.
 REAP_EVERY = 2.0
+#: Seconds between two looks whether what our processes print has grown too long.
+ROTATE_EVERY = 10.0
 #: Seconds that requests under way get when everything stops.
 LAST_REQUESTS = 2.0
 
@@ -124,7 +129,10 @@ class Serve:
         if self.stopping.is_set():
             return 0
         self._write_operator_file()
-        watchers = [asyncio.create_task(self._reap_orphans(), name="reap orphans")]
+        watchers = [
+            asyncio.create_task(self._reap_orphans(), name="reap orphans"),
+            asyncio.create_task(self._rotate_output(), name="rotate output"),
+        ]
         try:
             for child in self.children.values():
                 await child.start(self.environment)
@@ -269,6 +277,15 @@ class Serve:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - does not block
             before = zombies
+
+    async def _rotate_output(self) -> None:
+        while True:
+            await asyncio.sleep(ROTATE_EVERY)
+            for child in self.children.values():
+                try:
+                    await asyncio.to_thread(rotate_output, child.log)
+                except OSError as error:
+                    log.warning("%s cannot be rotated: %s", child.log, error.strerror)
 
     # --- stop --------------------------------------------------------------------------------------------------
 

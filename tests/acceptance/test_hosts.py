@@ -34,12 +34,14 @@ def echo(server: Server) -> Iterator[httpx.Client]:
 @pytest.mark.parametrize("accept", ["application/json", "text/html", "*/*", ""])
 def test_an_unknown_host_is_404_at_once(server: Server, accept: str) -> None:
     with server.client("nobody") as client:
-        client.get("/")
-        began = time.monotonic()
-        answer = client.get("/api/health", headers={"accept": accept})
-        took = time.monotonic() - began
-    assert answer.status_code == 404
-    assert took < 1, "it waited for something"
+        times = []
+        for _ in range(4):
+            began = time.monotonic()
+            answer = client.get("/api/health", headers={"accept": accept})
+            times.append(time.monotonic() - began)
+            assert answer.status_code == 404
+    # one that waits for something waits each time; a busy machine is slow now and then
+    assert min(times) < 1, "it waited for something"
     assert ("html" if accept == "text/html" else "json") in answer.headers["content-type"]
 
 

@@ -41,11 +41,15 @@ def test_an_event_stream_stays_open_and_keeps_its_instance_awake(server: Server)
             starts = server.starts(made["id"])
             time.sleep(6)  # three times the idle timeout, without a request
             assert awake(server, made["id"]), "it slept with an open stream"
-            assert client.post("/api/collections/notes/records", json={"text": "hello"}).status_code == 200
-            began = time.monotonic()
-            event = _event(lines)
-            assert (event["action"], event["record"]["text"]) == ("create", "hello")
-            assert time.monotonic() - began < 1, "the edge held the event back"
+            times = []
+            for text in ("one", "two", "three"):
+                assert client.post("/api/collections/notes/records", json={"text": text}).status_code == 200
+                began = time.monotonic()
+                event = _event(lines)
+                times.append(time.monotonic() - began)
+                assert (event["action"], event["record"]["text"]) == ("create", text)
+            # what holds one back holds each back; a busy machine is slow now and then
+            assert min(times) < 1, "the edge held the events back"
             assert server.starts(made["id"]) == starts
         until(lambda: not awake(server, made["id"]), 20, "it to sleep once the stream is closed")
 

@@ -24,6 +24,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "bind": ("127.0.0.1, ::1", '["127.0.0.1", "::1"]', ("127.0.0.1", "::1")),
     "domain": ("example.org", '"example.org"', "example.org"),
     "url": ("https://example.org", '"https://example.org"', "https://example.org"),
+    "trusted_proxies": ("10.0.0.0/8, ::1", '["10.0.0.0/8", "::1"]', ("10.0.0.0/8", "::1")),
     "database_url": ("postgres://a:b@h/n", '"postgres://a:b@h/n"', "postgres://a:b@h/n"),
     "haproxy": ("/usr/sbin/haproxy", '"/usr/sbin/haproxy"', "/usr/sbin/haproxy"),
     "edge_threads": ("2", "2", 2),
@@ -120,7 +121,11 @@ def test_without_anything_the_defaults_fit(home: Path) -> None:
         ("upload_bytes", "0"), ("snapshots_last", "0"), ("snapshots_daily", "-1"), ("snapshots_weekly", "-1"),
         ("smtp_url", "mail.example.org"), ("release_sources", "npm"), ("release_sources", "folder"),
         ("log_level", "LOUD"), ("database_url", "sqlite:///x.db"),
-        ("home", "/" + "a" * 100),
+        ("home", "/" + "a" * 100), ("trusted_proxies", "proxy.example.org"), ("trusted_proxies", "0.0.0.0/0"),
+        ("trusted_proxies", "::/0"), ("trusted_proxies", "10.0.0.1/8"), ("trusted_proxies", "10.0.0.1/33"),
+        ("trusted_proxies", "10.0.0.1 or TRUE"), ("trusted_proxies", "10.0.0.1\n    http-request deny"),
+        ("trusted_proxies", "fe80::1%eth0"), ("trusted_proxies", "fe80::1%\nx"), ("trusted_proxies", "127.0.0.1,*"),
+        ("trusted_proxies", "010.0.0.1"), ("trusted_proxies", "10.1"), ("trusted_proxies", "\x00"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_its_setting(name: str, value: str, home: Path) -> None:
@@ -154,6 +159,44 @@ def test_a_wrong_file_is_named(content: bytes, says: str, home: Path) -> None:
     with pytest.raises(WrongConfiguration, match=says) as caught:
         load(environment(home=str(home)))
     assert str(path) in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("POCKETFLEET_PROT", "POCKETFLEET_PORT"),
+        ("POCKETFLEET_IDLE_TIMEOUTS", "POCKETFLEET_IDLE_TIMEOUT"),
+        ("POCKETFLEET_DATABASE", "POCKETFLEET_DATABASE_URL"),
+        ("POCKETFLEET_port", "POCKETFLEET_PORT"),
+        ("POCKETFLEET_CONFIGS", "POCKETFLEET_CONFIG"),
+        ("POCKETFLEET_TRUSTED_PROXY", "POCKETFLEET_TRUSTED_PROXIES"),
+        ("POCKETFLEET_", ""),
+        ("POCKETFLEET_XYZZY", ""),
+        ("POCKETFLEET_X\nY" + "x" * 5000, ""),
+    ],
+)
+@pytest.mark.parametrize("client", [True, False])
+def test_a_misspelt_variable_is_refused_with_the_nearest_name(
+    name: str, nearest: str, client: bool, home: Path
+) -> None:
+    with pytest.raises(WrongConfiguration, match="there is no such setting") as caught:
+        load(environment(home=str(home)) | {name: "1"}, client=client)
+    said = caught.value.detail
+    assert name[:13] in said
+    assert (f"perhaps “{nearest}”" in said) if nearest else ("perhaps" not in said)
+    assert "\n" not in said
+    assert len(said) < 300
+
+
+def test_a_misspelt_setting_in_the_file_is_refused_with_the_nearest_name(home: Path) -> None:
+    (home / "pocketfleet.toml").write_text("idle_timout = 5\n")
+    with pytest.raises(WrongConfiguration, match="perhaps “idle_timeout”"):
+        load(environment(home=str(home)))
+
+
+def test_what_our_tests_read_and_what_is_not_ours_may_stand_in_the_environment(home: Path) -> None:
+    beside = {"POCKETFLEET_TEST_CHROMIUM": "x", "POCKETFLEET_SOAK_SECONDS": "5", "_POCKETFLEET_COMPLETE": "x"}
+    assert load(environment(home=str(home)) | beside | {"POCKETFLEETS": "x", "PATH": "/bin"}) == Config(home=home)
 
 
 def test_a_named_file_must_be_there(home: Path) -> None:

@@ -38,7 +38,7 @@ async def _release(work: Work) -> dict[str, Any]:
     age = await staging.look_at(work)
     known = [Version(text) for text in await tools.database.call(known_releases)]
     release = choose_release(age.range, known, [now, said])
-    await ensure_release(tools, str(release), work.progress)
+    await ensure_release(work, str(release))
     followed = range_for(await tools.database.call(copy_records.range_of, work.instance_id), release)
     await tools.database.call(copy_records.set_data_release, work.instance_id, str(release), followed)
     await tools.fleet.renew([work.instance_id])

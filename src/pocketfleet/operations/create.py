@@ -30,7 +30,7 @@ async def give_up(work: Work) -> None:
 
 async def _release(work: Work) -> dict[str, Any]:
     tools: Tools = work.tools
-    return await ensure_release(tools, tools.fleet.facts(work.instance_id).release, work.progress)
+    return await ensure_release(work, tools.fleet.facts(work.instance_id).release)
 
 
 async def _folders(work: Work) -> None:

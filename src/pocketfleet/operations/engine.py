@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pocketfleet.actions.operations import open_operations
@@ -18,7 +19,7 @@ __all__ = ["Engine", "Plan", "PlanStep", "Work"]
 
 log = logging.getLogger(__name__)
 
-#: Operations that are carried out at the same time.
+#: Operations that are carried out at the same time, those not counted that only wait for a download.
 AT_ONCE = 16
 #: Seconds before a step past the commit point, or the undoing of one, is tried again.
 AGAIN = (0.5, 2.0, 8.0)
@@ -43,7 +44,8 @@ class Engine:
         self._plans = {plan.kind: plan for plan in plans}
         self._tools = tools
         self._database = database
-        self._at_once = at_once
+        #: those that step aside come back before anybody new begins: it is fair, and locked while one waits
+        self._places = asyncio.Semaphore(at_once)
         self._again = again
         self._ended = ended
         self._bell = asyncio.Event()
@@ -83,9 +85,10 @@ class Engine:
     async def _take_up(self) -> None:
         found = await self._database.call(open_operations)
         for operation in sorted(found, key=lambda item: item.state != OperationState.RUNNING):
-            if len(self._running) >= self._at_once:
+            if self._places.locked():
                 return
             if self._is_free(operation):
+                await self._places.acquire()  # at once, since it is not locked
                 self._begin(operation, self._plans[operation.kind])
 
     def _is_free(self, operation: Operation) -> bool:
@@ -107,8 +110,9 @@ class Engine:
     async def _carry_out(self, operation: Operation, plan: Plan) -> None:
         fields = {"operation": operation.id, "instance": operation.instance_id or ""}
         log.info("%s %s begins", operation.kind, operation.id, extra=fields)
+        place = _Place(self._places, self._bell)
         try:
-            run = Run(operation, plan, self._tools, self._database, self._again)
+            run = Run(operation, plan, self._tools, self._database, self._again, place.aside)
             state = await run.carry_out()
             log.info("%s %s: %s", operation.kind, operation.id, state, extra=fields)
         except Exception:
@@ -118,6 +122,32 @@ class Engine:
         finally:
             del self._running[operation.id]
             self._busy.discard(operation.instance_id or "")
-            self._bell.set()
+            place.leave()
             if operation.instance_id is not None:
                 self._ended(operation.instance_id)
+
+
+class _Place:
+    """One operation's place among those that are carried out; it was taken when the operation began."""
+
+    def __init__(self, places: asyncio.Semaphore, bell: asyncio.Event) -> None:
+        self._places = places
+        self._bell = bell
+        self._held = True
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """See Work.aside."""
+        self.leave()
+        try:
+            yield
+        finally:
+            await self._places.acquire()
+            self._held = True
+
+    def leave(self) -> None:
+        """Somebody else may have it; nothing where it was left already."""
+        if self._held:
+            self._held = False
+            self._places.release()
+        self._bell.set()

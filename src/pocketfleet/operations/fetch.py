@@ -14,7 +14,7 @@ from pocketfleet.actions.releases import (
     releases_in_use,
 )
 from pocketfleet.errors import NoReleaseMatches, ReleaseUnusable
-from pocketfleet.operations.plan import Plan, PlanStep, Report, Work
+from pocketfleet.operations.plan import Plan, PlanStep, Work
 from pocketfleet.operations.tools import Tools
 from pocketfleet.runtime.sources import OfferedAt
 from pocketfleet.runtime.store import Fetched
@@ -22,16 +22,18 @@ from pocketfleet.runtime.store import Fetched
 log = logging.getLogger(__name__)
 
 
-async def ensure_release(tools: Tools, version: str, report: Report) -> dict[str, Any]:
+async def ensure_release(work: Work, version: str) -> dict[str, Any]:
     """Have this release's executable here; answers {"release", "source", "sha256"}.
 
-    However many ask for it at the same time, it is fetched once. Raises NoReleaseMatches, ReleaseUnusable,
-    DiskTrouble.
+    However many ask for it at the same time, it is fetched once, and other operations go on meanwhile. Raises
+    NoReleaseMatches, ReleaseUnusable, DiskTrouble.
     """
+    tools: Tools = work.tools
     known = await tools.database.call(how_to_fetch, version)
     if known.sha256 and await tools.store.verify(version, known.sha256):
         return {"release": version, "source": known.source, "sha256": known.sha256}
-    fetched = await tools.store.fetch(version, _in_order(tools, known), known.sha256, report)
+    async with work.aside():
+        fetched = await tools.store.fetch(version, _in_order(tools, known), known.sha256, work.progress)
     await _record(tools, fetched)
     return {"release": version, "source": fetched.source, "sha256": fetched.sha256}
 
@@ -72,7 +74,7 @@ def _in_order(tools: Tools, known: HowToFetch) -> list[OfferedAt]:
 
 
 async def _fetch(work: Work) -> dict[str, Any]:
-    return await ensure_release(work.tools, str(work.params["release"]), work.progress)
+    return await ensure_release(work, str(work.params["release"]))
 
 
 PLAN = Plan("fetch", (PlanStep("fetch", _fetch),))

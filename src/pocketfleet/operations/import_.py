@@ -39,7 +39,7 @@ async def _release(work: Work) -> dict[str, Any]:
     else:
         said = str(work.outputs["open"]["release"])
         release = choose_release(age.range, known, [said] if Version(said or "0.0.0") in known else [])
-    await ensure_release(tools, str(release), work.progress)
+    await ensure_release(work, str(release))
     followed = range_for(str(asked or ""), release)
     own = work.params.get("email") or email
     await tools.database.call(copy_records.set_data_release, work.instance_id, str(release), followed, own)

@@ -4,6 +4,7 @@ is undone."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,12 @@ class Work:
     #: operations/tools.py's Tools, or whatever the engine was given
     tools: Any
     report: Report = field(repr=False)
+    #: see `aside`
+    leave_place: Callable[[], AbstractAsyncContextManager[None]] = field(default=nullcontext, repr=False)
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        """`async with`: the operation only waits for somebody else, so another one may have its place meanwhile."""
+        return self.leave_place()
 
     async def progress(self, fraction: float | None, message: str) -> None:
         """Show how far the step is; may be called often, is written down some times a second at most."""

@@ -20,7 +20,8 @@ async def _look(work: Work) -> dict[str, Any]:
     tools: Tools = work.tools
     sources = tools.store.sources
     await work.progress(None, f"asking {', '.join(source.name for source in sources)}")
-    answers = await asyncio.gather(*(_ask(tools, source) for source in sources))
+    async with work.aside():
+        answers = await asyncio.gather(*(_ask(tools, source) for source in sources))
     summary = dict(zip((source.name for source in sources), answers, strict=True))
     known = await tools.database.call(release_count)
     if known == 0 and all("warning" in answer for answer in answers):
@@ -50,7 +51,7 @@ def _nothing_known(summary: dict[str, dict[str, Any]]) -> str:
     why = " ".join(f"{name}: {answer['warning']}" for name, answer in summary.items())
     return (
         f"No release of PocketBase could be found. {why} Once one of them answers, look again: "
-        "`pocketfleet releases --refresh`; or put wheels or executables into a folder (docs/releases.md)."
+        "`pocketfleet releases --refresh`; or put wheels or executables into a folder (docs/settings.md)."
     )
 
 

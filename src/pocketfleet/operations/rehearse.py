@@ -55,7 +55,7 @@ async def last_that_works(work: Work) -> dict[str, Any]:
         tries += 1
         middle = between[len(between) // 2]
         await work.progress(tries / _MOST_TRIES, f"looking for the last release that works: {middle}")
-        await ensure_release(tools, middle.text, work.progress)
+        await ensure_release(work, middle.text)
         report = await rehearse_release(work, str(work.outputs["snapshot"]["snapshot"]), low.text, middle.text)
         if report.verdict is Verdict.BROKEN:
             answer |= {"first_that_fails": middle.text, "stops_it": [reason.text for reason in report.reasons[:3]]}

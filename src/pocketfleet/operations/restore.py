@@ -44,7 +44,7 @@ async def _recognise(work: Work) -> dict[str, Any]:
     known = [Version(text) for text in await tools.database.call(known_releases)]
     said = str(work.outputs["open"]["release"])
     release = choose_release(age.range, known, [now, said])
-    await ensure_release(tools, str(release), work.progress)
+    await ensure_release(work, str(release))
     followed = await tools.database.call(copy_records.range_of, work.instance_id)
     folder = staging.new_data(tools.config, work.operation_id)
     counts = await asyncio.to_thread(inspect.counts, folder)

@@ -38,8 +38,8 @@ async def _resolve(work: Work) -> dict[str, Any]:
     await tools.fleet.renew([work.instance_id])
     manifest = await tools.snapshots.verify(work.instance_id, str(work.params["snapshot"]))
     now = tools.fleet.facts(work.instance_id).release
-    await ensure_release(tools, manifest.release, work.progress)
-    await ensure_release(tools, now, work.progress)
+    await ensure_release(work, manifest.release)
+    await ensure_release(work, now)
     result = {"from": now, "to": manifest.release, "snapshot": manifest.snapshot_id}
     facts = {"counts": manifest.counts, "fingerprints": manifest.fingerprints, "bytes": manifest.bytes}
     return {"from": now, "to": manifest.release, **facts, RESULT: result}

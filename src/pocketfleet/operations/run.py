@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError
@@ -43,7 +44,13 @@ class Run:
     """Carries one operation out: forward, or backward once a step has failed."""
 
     def __init__(
-        self, operation: Operation, plan: Plan, tools: Any, database: Database, again: Sequence[float]
+        self,
+        operation: Operation,
+        plan: Plan,
+        tools: Any,
+        database: Database,
+        again: Sequence[float],
+        leave_place: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         self._id = operation.id
         self._instance_id = operation.instance_id or ""
@@ -53,6 +60,7 @@ class Run:
         self._tools = tools
         self._database = database
         self._again = again
+        self._leave_place = leave_place
         self._error: dict[str, Any] = dict(operation.error)
         self._rows: dict[str, Step] = {}
 
@@ -167,6 +175,7 @@ class Run:
             outputs={name: row.output for name, row in self._rows.items() if row.output},
             tools=self._tools,
             report=_Progress(self._database, self._id, step.name).report,
+            leave_place=self._leave_place,
         )
 
     async def _move(self, step: PlanStep, to: StepState, **fields: Any) -> None:

@@ -34,8 +34,8 @@ async def _resolve(work: Work) -> dict[str, Any]:
     tools: Tools = work.tools
     await tools.fleet.renew([work.instance_id])
     now, wanted = tools.fleet.facts(work.instance_id).release, str(work.params["release"])
-    await ensure_release(tools, now, work.progress)
-    await ensure_release(tools, wanted, work.progress)
+    await ensure_release(work, now)
+    await ensure_release(work, wanted)
     output = {"from": now, "to": wanted, RESULT: {"from": now, "to": wanted}}
     if now == wanted:
         if not work.params.get("rehearse_only"):

@@ -64,6 +64,8 @@ class Watcher:
             if now is None:
                 continue
             before = self._before.setdefault(item.operation_id, (now.requests, now.failed))
+            if now.requests < before[0]:  # counted anew, after a long time without a request
+                before = self._before[item.operation_id] = (now.requests, now.failed)
             requests, failed = now.requests - before[0], now.failed - before[1]
             if is_worse(before, (requests, failed)):
                 await self._tools.database.call(watching.tell_of_errors, item, failed, requests)

@@ -21,6 +21,8 @@ _COUNTS = re.compile(
     r"http_req_cnt=(\d+) http_err_cnt=(\d+) bytes_in_cnt=(\d+) bytes_out_cnt=(\d+) http_fail_cnt=(\d+)"
 )
 _STREAM = re.compile(r"key=(\S+) .*?conn_cur=(\d+)$", re.MULTILINE)
+#: Seconds without an entry in the edge's tables after which a count begins anew, at nought.
+FORGOTTEN_AFTER = 3600.0
 #: Seconds after which an entry that later readings do not show is taken for expired: readings may overlap.
 _GONE_AFTER = 60.0
 
@@ -80,6 +82,8 @@ class Counters:
         #: by instance id, what was counted in all, as far as marks tell, and since the last sample was taken
         self._totals: defaultdict[str, Counts] = defaultdict(Counts)
         self._samples: dict[str, Sample] = {}
+        #: by instance id: since when (monotonic) no table knows it
+        self._absent: dict[str, float] = {}
         self._read_at = 0.0
 
     async def read(self) -> dict[str, Traffic]:
@@ -166,6 +170,14 @@ class Counters:
                 del lives[life]
             if not lives:
                 del self._marks[key]
+        self._forget_totals()
+
+    def _forget_totals(self) -> None:
+        """Drop the counts of those that nobody has asked for in a long time, so that they do not pile up."""
+        absent = [key for key in self._totals if key not in self._marks]
+        self._absent = {key: self._absent.get(key, self._read_at) for key in absent}
+        for key in [key for key, since in self._absent.items() if self._read_at - since >= FORGOTTEN_AFTER]:
+            del self._totals[key], self._absent[key]
 
     def _traffic(self, key: str, connections: int, streams: int) -> Traffic:
         total = self._totals[key]

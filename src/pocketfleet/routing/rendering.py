@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import ipaddress
 import json
 import os
 import re
@@ -84,10 +85,11 @@ def _configuration(config: Config, connections: int) -> dict[str, object]:
         "connections": connections,
         "connections_all": 2 * connections + 100,
         "binds": "\n".join(f"    bind {_bind(host)}:{port} proto h1" for host, port in addresses(config)),
+        "trusted_proxies": "\n".join(_proxy_lines(config, scheme, port)),
         "strip_headers": "\n".join(_strip_lines()),
         "domain": config.domain,
-        "scheme": scheme,
-        "public_port": port,
+        "scheme": "%[var(txn.scheme)]" if config.trusted_proxies else scheme,
+        "public_port": "%[var(txn.port)]" if config.trusted_proxies else port,
         "runtime_socket": _quoted(config.runtime_socket),
         "stale_socket": _quoted(config.edge / "stale.sock"),
         "control_socket": _quoted(config.control_socket),
@@ -112,8 +114,28 @@ def _lua(config: Config) -> dict[str, object]:
         "longest_seconds": config.wake_timeout + protocol.HOLD_TIMEOUT + 5,
         "longest_cause": protocol.LONGEST_CAUSE,
         "notice_seconds": protocol.NOTICE_TIMEOUT,
+        "trusted": ", ".join(f'"{network}"' for network in _trusted_networks(config)),
         "page": _template("page.html"),
     }
+
+
+def _trusted_networks(config: Config) -> list[str]:
+    """As HAProxy reads them. One of IPv4 holds the same addresses where `src` has them in IPv6's clothes."""
+    return [str(ipaddress.ip_network(proxy)) for proxy in config.trusted_proxies]
+
+
+def _proxy_lines(config: Config, scheme: str, port: str) -> list[str]:
+    """Nothing where nobody is trusted, so that requests cost no more than they must."""
+    networks = _trusted_networks(config)
+    if not networks:
+        return []
+    return [
+        f"    http-request set-var(txn.scheme) str({scheme})",
+        f"    http-request set-var(txn.port) str({port})",
+        *(f"    acl from_trusted_proxy src {network}" for network in networks),
+        "    http-request lua.believe_proxy if from_trusted_proxy",
+        "    http-request set-src var(txn.client) if { var(txn.client) -m found }",
+    ]
 
 
 def _strip_lines() -> list[str]:

@@ -96,8 +96,10 @@ class IdleSweeper:
         requests = traffic.requests if traffic else 0
         in_flight = traffic.connections - self._gate.parked(instance_id) if traffic else 0
         quiet = self._quiet.get(instance_id)
-        if quiet is None or in_flight > 0 or requests != quiet.requests:
+        if quiet is None or in_flight > 0 or requests not in (0, quiet.requests):
             quiet = self._quiet[instance_id] = _Quiet(now, requests)
+        # no count any more is no request: the edge forgets counts that stood still for long
+        quiet.requests = requests
         timeout = self._idle_timeout(instance_id)
         idle = now - quiet.since
         enough = is_idle(

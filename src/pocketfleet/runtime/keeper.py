@@ -76,6 +76,8 @@ class Keeper:
     """Keeps one instance. Whoever starts it, ends it or works on its files has its turn, one after the other."""
 
     def __init__(self, instance_id: str, around: Surroundings) -> None:
+        #: callers that hold on to it at this moment
+        self.users = 0
         self._id = instance_id
         self._around = around
         self._runner = around.runner
@@ -110,6 +112,14 @@ class Keeper:
     def is_up(self) -> bool:
         """Whether there is, or may be at any moment, a process to end."""
         return self._running is not None or self._waking is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a new keeper would do as well: nothing runs, nobody waits or works, and no failure is remembered."""
+        works = (self._waking, self._checking, self._publishing, self._burying)
+        under_way = self._departure is not None or any(work is not None and not work.done() for work in works)
+        in_use = bool(self.users or self._rests or self._waiting or self._copies) or self._turn.locked()
+        return not (self._running or under_way or in_use or self._failures.count)
 
     @property
     def release(self) -> str | None:

@@ -27,6 +27,8 @@ EXECUTABLE = "pocketbase"
 _RECORD = "release.json"
 _TEMPORARY = ".tmp-"
 _RECORD_VERSION = 1
+#: Releases that are fetched from one source at the same time; another source has as many, however slow this one is.
+_FETCHES_AT_ONCE = 8
 #: Seconds that `--version` may take.
 _ANSWER_TIMEOUT = 20.0
 _SAFE = re.compile(r"[0-9][0-9A-Za-z.+-]{0,49}")
@@ -64,6 +66,7 @@ class ReleaseStore:
         self._folder = config.releases
         self._sources = {source.name: source for source in sources}
         self._flights: dict[str, _Flight] = {}
+        self._places = {name: asyncio.Semaphore(_FETCHES_AT_ONCE) for name in self._sources}
         self._verified: set[str] = set()
 
     @property
@@ -152,7 +155,8 @@ class ReleaseStore:
             source = self._sources.get(offer.source)
             if source is not None:
                 try:
-                    return await self._from(source, offer, known_sha256, progress)
+                    async with self._places[offer.source]:
+                        return await self._from(source, offer, known_sha256, progress)
                 except (DiskTrouble, OSError):
                     raise
                 except PocketfleetError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from pocketfleet.config import Config
 from pocketfleet.errors import Unavailable
@@ -24,7 +24,7 @@ _STOPS_AT_ONCE = 16
 
 
 class Supervisor:
-    """One keeper per instance that was ever asked for; those that never were cost nothing."""
+    """One keeper per instance that is up, in use or failing; all others cost nothing, however often they were up."""
 
     def __init__(
         self,
@@ -53,7 +53,8 @@ class Supervisor:
         """
         if self._stopping:
             raise Unavailable("This server is stopping; try again in a moment.")
-        return await self._keeper(instance_id).ensure(cause, suspect=suspect)
+        with self._kept(instance_id) as keeper:
+            return await keeper.ensure(cause, suspect=suspect)
 
     async def sleep(self, instance_id: str, *, cause: str, drain: float | None, quiet_only: bool) -> bool:
         """Put it to sleep; whether it sleeps. 1 route away, 2 drain, 3 SIGTERM, SIGKILL after the grace, 4 at rest.
@@ -63,7 +64,8 @@ class Supervisor:
         Past SIGTERM a request waits for the end and starts it anew. It goes on when the caller goes away.
         """
         manner = Manner.QUIET if quiet_only else Manner.FORCED
-        return await self._keeper(instance_id).sleep(cause, drain=drain, manner=manner)
+        with self._kept(instance_id) as keeper:
+            return await keeper.sleep(cause, drain=drain, manner=manner)
 
     async def halt(self, instance_id: str, *, cause: str, drain: float) -> bool:
         """Put to sleep what the gate holds; whether it sleeps. As `sleep`, but nobody's request is cut off.
@@ -71,44 +73,60 @@ class Supervisor:
         Parked requests are meant to wait and event streams to end, so neither counts. If anything else is still in
         flight after `drain` seconds, the route is published again and the instance stays awake.
         """
-        return await self._keeper(instance_id).sleep(cause, drain=drain, manner=Manner.HALT)
+        with self._kept(instance_id) as keeper:
+            return await keeper.sleep(cause, drain=drain, manner=Manner.HALT)
 
     async def publish(self, instance_id: str) -> None:
         """Tell the edge again where an awake instance is: after a hold, during which nothing was published."""
-        await self._keeper(instance_id).publish()
+        with self._kept(instance_id) as keeper:
+            await keeper.publish()
 
     def release(self, instance_id: str) -> str | None:
         """The release of the guest that runs, None where none does."""
-        return self._keeper(instance_id).release
+        keeper = self._keepers.get(instance_id)
+        return keeper.release if keeper else None
 
     def failures(self, instance_id: str) -> int:
         """How often in a row it failed to start or died young."""
-        return self._keeper(instance_id).failures
+        keeper = self._keepers.get(instance_id)
+        return keeper.failures if keeper else 0
 
-    def at_rest(self, instance_id: str, *, cause: str = "work on its files") -> AbstractAsyncContextManager[Lock]:
+    @asynccontextmanager
+    async def at_rest(self, instance_id: str, *, cause: str = "work on its files") -> AsyncIterator[Lock]:
         """`async with`: it sleeps (was put to sleep), its lock is held and given, starts wait until it is left.
 
         If the instance's folder is gone by the end, so is the lock. Raises InstanceInUse.
         """
-        return self._keeper(instance_id).at_rest(cause)
+        with self._kept(instance_id) as keeper:
+            async with keeper.at_rest(cause) as lock:
+                yield lock
 
-    def peace(self, instance_id: str) -> AbstractAsyncContextManager[Peace]:
+    @asynccontextmanager
+    async def peace(self, instance_id: str) -> AsyncIterator[Peace]:
         """`async with`: its files may be copied, awake or asleep, and nobody is stopped or started for it.
 
         Awake, it is not put to sleep for idleness meanwhile. Asleep, its lock is held and starts wait; once one does,
         `wanted` is set, and whoever copies had better leave, and come again when it is awake. While PocketBase
         restores a backup of its own this waits. Raises InstanceInUse.
         """
-        return self._keeper(instance_id).peace()
+        with self._kept(instance_id) as keeper:
+            async with keeper.peace() as peace:
+                yield peace
 
     def expect_restart(self, instance_id: str) -> None:
         """PocketBase was asked to restore a backup: it is not stopped until it has re-executed itself."""
-        self._keeper(instance_id).expect_restart()
+        if instance_id in self._keepers:
+            self._keepers[instance_id].expect_restart()
 
     async def adopt(self) -> list[str]:
         """Take on all guests that a former node started; their ids. The caller publishes their routes."""
         ids = self._runner.recorded()
-        adopted = await asyncio.gather(*(self._keeper(instance_id).adopt() for instance_id in ids))
+
+        async def adopt(instance_id: str) -> bool:
+            with self._kept(instance_id) as keeper:
+                return await keeper.adopt()
+
+        adopted = await asyncio.gather(*map(adopt, ids))
         return [instance_id for instance_id, taken in zip(ids, adopted, strict=True) if taken]
 
     def forgive(self, instance_id: str) -> None:
@@ -134,7 +152,19 @@ class Supervisor:
 
         await asyncio.gather(*(stop(keeper) for keeper in self._keepers.values() if keeper.is_up))
 
-    def _keeper(self, instance_id: str) -> Keeper:
-        if instance_id not in self._keepers:
-            self._keepers[instance_id] = Keeper(instance_id, self._around)
-        return self._keepers[instance_id]
+    async def tidy(self) -> None:
+        """Drop the keepers that have nothing to keep; to be called now and then."""
+        for instance_id in [key for key, keeper in self._keepers.items() if keeper.is_idle]:
+            del self._keepers[instance_id]
+
+    @contextmanager
+    def _kept(self, instance_id: str) -> Iterator[Keeper]:
+        """The keeper, which is not dropped meanwhile: two of one instance would start it twice."""
+        keeper = self._keepers.get(instance_id)
+        if keeper is None:
+            keeper = self._keepers[instance_id] = Keeper(instance_id, self._around)
+        keeper.users += 1
+        try:
+            yield keeper
+        finally:
+            keeper.users -= 1

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 
 from pocketfleet.errors import (
+    DatabaseAway,
     DiskTrouble,
     MethodNotAllowed,
     NotFound,
@@ -31,6 +33,10 @@ CONTENT_TYPE = "application/problem+json"
 _BY_STATUS: dict[int, type[PocketfleetError]] = {
     error.status: error for error in (WrongRequest, NotSignedIn, NotFromHere, NotFound, MethodNotAllowed, TooLarge)
 }
+#: What a database says when its disk refuses, in SQLite's words and in PostgreSQL's.
+_DISK_WORDS = ("disk is full", "readonly database", "disk i/o error", "no space left", "read-only file system")
+#: Seconds after which a client had better ask again.
+_DATABASE_BACK = 5
 _UNEXPECTED = "Something unexpected happened; `control.log` in the folder of logs says what."
 
 
@@ -55,6 +61,10 @@ def problem(error: PocketfleetError) -> HttpResponse:
     response = HttpResponse(body, status=error.status, content_type=CONTENT_TYPE)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="pocketfleet"'
+    return _with_retry_after(response, error)
+
+
+def _with_retry_after(response: HttpResponse, error: PocketfleetError) -> HttpResponse:
     if (seconds := error.facts.get("retry_after")) is not None:
         response.headers["Retry-After"] = str(math.ceil(seconds))
     return response
@@ -64,11 +74,12 @@ def page(request: HttpRequest, error: PocketfleetError) -> HttpResponse:
     """The error as a page; as a notice above the list, where htmx asked for a part of one."""
     context = {"title": error.title, "detail": error.detail, "home": reverse("instances")}
     if not request.headers.get("HX-Request"):
-        return render(request, "plain.html", context, status=error.status)
-    response = render(request, "notice.html", context, status=error.status)
-    # not htmx's own retargeting: it looks from the button, which a live refresh may have taken off the page meanwhile
-    response.headers["X-Notice"] = "1"
-    return response
+        response = render(request, "plain.html", context, status=error.status)
+    else:
+        response = render(request, "notice.html", context, status=error.status)
+        # not htmx's own retargeting: it looks from the button, which a live refresh may have taken off the page
+        response.headers["X-Notice"] = "1"
+    return _with_retry_after(response, error)
 
 
 def from_status(response: HttpResponseBase) -> HttpResponse:
@@ -89,9 +100,20 @@ def of_exception(error: Exception) -> PocketfleetError:
     if isinstance(error, RequestDataTooBig):
         return TooLarge()
     log.exception("a request failed", exc_info=error)
-    if isinstance(error, DatabaseError):
-        return DiskTrouble(f"The database did not take it: {error}. Check free space and permissions of its folder.")
-    return PocketfleetError(_UNEXPECTED)
+    return _of_database(error) or PocketfleetError(_UNEXPECTED)
+
+
+def _of_database(error: BaseException | None) -> PocketfleetError | None:
+    """Where the database is at fault, and not we: it is away (busy, restarting, refusing us), or its disk refuses."""
+    if not isinstance(error, OperationalError | InterfaceError):
+        return None
+    if any(words in str(error).lower() for words in _DISK_WORDS):
+        return DiskTrouble("The database's disk is full, or cannot be written. Make room on it; nothing was lost.")
+    return DatabaseAway(
+        "Nothing was lost; try again in a moment. If it stays so: `control.log` says why. Does PostgreSQL run, or is "
+        "the disk of SQLite's file full or away?",
+        retry_after=_DATABASE_BACK,
+    )
 
 
 def not_from_here(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -115,5 +137,5 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def unexpected(request: HttpRequest) -> HttpResponse:
-    """Django's handler of 500; Django has written the exception to the log."""
-    return answer(request, PocketfleetError(_UNEXPECTED))
+    """Django's handler of 500; Django has written the exception to the log, and calls this while it is handled."""
+    return answer(request, _of_database(sys.exc_info()[1]) or PocketfleetError(_UNEXPECTED))

@@ -305,6 +305,67 @@ async def test_no_more_at_once_than_the_bound(database: Database, toy: Toy) -> N
     await engine.stop()
 
 
+async def test_who_only_waits_leaves_the_place_to_others_and_comes_back_before_newcomers(
+    database: Database, toy: Toy
+) -> None:
+    arrived, waited, held = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    said: list[str] = []
+
+    async def wait(work: Work) -> None:
+        async with work.aside():
+            arrived.set()
+            await waited.wait()
+        said.append("back")
+
+    async def hold(work: Work) -> None:
+        said.append(f"holds {work.params['number']}")
+        await held.wait()
+
+    plans = [Plan("waits", (PlanStep("wait", wait),)), Plan("holds", (PlanStep("hold", hold),))]
+    first = await ask(database, "waits")
+    engine = Engine(plans, None, database, at_once=1)
+    await engine.resume()
+    await arrived.wait()
+    others = [await ask(database, "holds", params={"number": number}) for number in range(2)]
+    engine.notice()
+    await has(database, others[0], OperationState.RUNNING)
+    waited.set()
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert (await journal(database, first))[0].state == OperationState.RUNNING
+    held.set()
+    await has(database, others[1], OperationState.SUCCEEDED)
+    await has(database, first, OperationState.SUCCEEDED)
+    await engine.stop()
+    assert said == ["holds 0", "back", "holds 1"]
+
+
+async def test_many_that_wait_elsewhere_hold_nobody_up_and_fail_alone(database: Database, toy: Toy) -> None:
+    waited = asyncio.Event()
+    inside: list[str] = []
+
+    async def wait(work: Work) -> None:
+        async with work.aside():
+            inside.append(work.operation_id)
+            await waited.wait()
+            raise SourceDown()
+
+    waiting = [await ask(database, "waits") for _ in range(20)]
+    engine = Engine([Plan("waits", (PlanStep("wait", wait),)), toy.plan("one")], None, database, at_once=2)
+    await engine.resume()
+    quick = await ask(database)
+    engine.notice()
+    await has(database, quick, OperationState.SUCCEEDED)
+    assert len(inside) == 20
+    waited.set()
+    for operation in waiting:
+        await has(database, operation, OperationState.FAILED)
+    quick = await ask(database)
+    engine.notice()
+    await has(database, quick, OperationState.SUCCEEDED)
+    await engine.stop()
+
+
 async def test_notice_finds_what_is_new(database: Database, toy: Toy) -> None:
     engine = Engine([toy.plan("one")], None, database)
     await engine.resume()

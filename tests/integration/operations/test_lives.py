@@ -13,14 +13,17 @@ import httpx
 import pytest
 
 from pocketfleet.actions.instances import create_instance, delete_instance, find_instance, set_power, sleep_instance
+from pocketfleet.actions.releases import Offered, fetch_release, record_offers
 from pocketfleet.config import Config
 from pocketfleet.domain.states import OperationState
-from pocketfleet.errors import InstanceNotFound
+from pocketfleet.errors import InstanceNotFound, SourceDown
 from pocketfleet.models import Instance, Operation
 from pocketfleet.operations.database import Database
-from pocketfleet.operations.engine import Engine
+from pocketfleet.operations.engine import AT_ONCE, Engine
 from pocketfleet.operations.plans import PLANS
 from pocketfleet.operations.purge import prune_records, purge_due
+from pocketfleet.runtime.sources import OfferedAt, Progress
+from pocketfleet.runtime.store import ReleaseStore
 from tests.integration.operations.waiting import until
 from tests.integration.releases.wheels import script, write_executable
 from tests.pocketbases import JOURNEY_VERSIONS, NEWEST, executable
@@ -87,6 +90,51 @@ async def house(home: Path, database: Database) -> AsyncIterator[House]:
     yield house
     await house.engine.stop()
     await house.workshop.supervisor.stop_all()
+
+
+class SlowSource:
+    """A source that has everything, and gives nothing until it is told to."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.told = asyncio.Event()
+
+    async def offers(self) -> list[OfferedAt]:
+        """Not asked here."""
+        return []
+
+    async def fetch(self, offer: OfferedAt, into: Path, progress: Progress) -> Path:
+        """Wait, then have nothing after all."""
+        self.asked.append(offer.version)
+        await self.told.wait()
+        raise SourceDown("The slow source broke down.")
+
+
+async def test_slow_downloads_hold_up_no_other_operation(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SlowSource()
+    store = house.workshop.tools.store
+    wider = ReleaseStore(house.workshop.config, [*store.sources, slow])
+    for name in ("_sources", "_places"):
+        monkeypatch.setattr(store, name, getattr(wider, name))
+    versions = [f"9.0.{number}" for number in range(2 * AT_ONCE)]
+    await house.database.call(record_offers, "slow", [Offered(version) for version in versions])
+    fetches = [await house.database.call(fetch_release, version, acting_user=None) for version in versions]
+    creates = [(await house.ask_to_create(f"shop-{n}", version_range=versions[n]))[1] for n in range(AT_ONCE)]
+    house.engine.notice()
+
+    async def all_wait() -> bool:
+        found = [(await house.read(operation)).state for operation in (*fetches, *creates)]
+        return bool(slow.asked) and set(found) == {OperationState.RUNNING}
+
+    await until(all_wait)
+    instance = await house.create("quick", version_range=NEWEST)
+    assert await signed_in(await house.wake(instance), NEWEST) == 200
+    slow.told.set()
+    for operation in (*fetches, *creates):
+        assert (await house.ended(operation)).state == OperationState.FAILED
+    assert sorted(set(slow.asked)) == sorted(versions)
 
 
 async def signed_in(address: str, version: str) -> int:

@@ -55,9 +55,15 @@ async def test_thousands_of_hosts_are_replaced_at_once(fleet: Fleet) -> None:
     await fleet.routes.replace_hosts(hosts)
     assert (await fleet.master.ask("@1 show map hosts.map")).count("localhost") == 20_000
     assert await fleet.routes.check() == 0
-    start = time.monotonic()
+    times = []
+    for _ in range(5):
+        start = time.monotonic()
+        await fleet.routes.change_hosts({"one-more.localhost": "i"})
+        times.append(time.monotonic() - start)
+        await fleet.routes.change_hosts({}, ["one-more.localhost"])
     await fleet.routes.change_hosts({"one-more.localhost": "i"})
-    assert time.monotonic() - start < 0.1
+    # the quickest: what is slow because of 20,000 hosts is slow each time, what is slow because of others is not
+    assert min(times) < 0.1
     assert (fleet.config.edge / "hosts.map").read_text().endswith("one-more.localhost i\n")
     few = {"h1.localhost": "changed", "h2.localhost": hosts["h2.localhost"], "fresh.localhost": "x"}
     await fleet.routes.replace_hosts(few)
@@ -170,5 +176,5 @@ async def test_publishing_takes_well_under_a_millisecond(fleet: Fleet) -> None:
         start = time.perf_counter()
         await fleet.routes.publish(instance, upstream.address)
         times.append(time.perf_counter() - start)
-    # A busy machine may double it; a second round trip or a reload would be far more.
-    assert sorted(times)[10] < 0.002
+    # The quickest: a busy machine slows some of them down, a detour of our own all of them.
+    assert min(times) < 0.001

@@ -208,7 +208,8 @@ async def test_events_of_a_stream_come_at_once(fleet: Fleet) -> None:
             await upstream.say(str(number))
             assert await anext(lines) == f"data: {number}"
             delays.append(time.monotonic() - start)
-    assert sorted(delays)[10] < 0.03
+    # HAProxy's delay would hit each of them, a busy machine's some: the quickest says whether there is one
+    assert min(delays) < 0.03
 
 
 async def test_an_upgraded_connection_goes_both_ways(fleet: Fleet) -> None:

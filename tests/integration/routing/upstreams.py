@@ -55,7 +55,7 @@ class Upstream:
     async def say(self, event: str) -> None:
         """Send an event to every open stream."""
         for writer in self.open_streams:
-            writer.write(f"data: {event}\n\n".encode())
+            writer.write(_chunk(f"data: {event}\n\n"))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -92,7 +92,8 @@ class Upstream:
         writer.write(head.encode() + (b"" if method == "HEAD" else body))
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: hello\n\n")
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + _chunk("data: hello\n\n"))
         self.open_streams.add(writer)
         await reader.read(1)
         return False
@@ -104,6 +105,11 @@ class Upstream:
         while data := await reader.read(65536):
             writer.write(data)
         return False
+
+
+def _chunk(text: str) -> bytes:
+    """As PocketBase sends its events. HAProxy holds back what is chunked and may go on, and only that."""
+    return f"{len(text.encode()):x}\r\n{text}\r\n".encode()
 
 
 async def _drain(reader: asyncio.StreamReader, names: dict[str, str]) -> tuple[int, str]:

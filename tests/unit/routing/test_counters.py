@@ -176,3 +176,21 @@ def test_marks_of_expired_entries_go_and_others_stay(monkeypatch: pytest.MonkeyP
     now += 40
     counters._count(tables({1: {"b": (10, 1)}}))
     assert set(counters.marks()) == {"b"}
+
+
+def test_counts_of_what_nobody_asks_for_are_dropped_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    counters, edge = Counters(_HOME), Edge()
+    for number in range(1000):
+        edge.request(f"i{number}", 7)
+    counters._count(tables(edge.workers))
+    for number in range(1, 1000):
+        edge.expire(f"i{number}")
+    edge.request("i0", 1)
+    monkeypatch.setattr("pocketfleet.routing.counters._GONE_AFTER", 0.0)
+    counters._count(tables(edge.workers))
+    counters.marks()
+    assert len(counters._totals) == 1000, "within the hour the count goes on where it was"
+    monkeypatch.setattr("pocketfleet.routing.counters.FORGOTTEN_AFTER", 0.0)
+    counters._count(tables(edge.workers))
+    counters.marks()
+    assert {key: count.requests for key, count in counters._totals.items()} == {"i0": 8}

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
 from pocketfleet.errors import InstanceNotFound, PocketfleetError, StartFailed
 from pocketfleet.web.problems import of_exception, problem
@@ -68,3 +69,25 @@ def test_what_nobody_expected_is_told_without_its_inside() -> None:
     assert type(told) is PocketfleetError
     assert "hunter2" not in told.detail
     assert "control.log" in told.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OperationalError("database is locked"), "database_away"),
+        (OperationalError("unable to open database file"), "database_away"),
+        (OperationalError('connection to server at "10.1.2.3", user "hunter2" failed: refused'), "database_away"),
+        (InterfaceError("connection already closed"), "database_away"),
+        (OperationalError("database or disk is full"), "disk_trouble"),
+        (OperationalError("attempt to write a readonly database"), "disk_trouble"),
+        (OperationalError("disk I/O error"), "disk_trouble"),
+        (OperationalError("could not extend file: No space left on device"), "disk_trouble"),
+        (ProgrammingError("no such column: hunter2"), "error"),
+        (IntegrityError("UNIQUE constraint failed: hunter2"), "error"),
+    ],
+)
+def test_a_database_that_is_away_is_told_from_a_full_disk_and_from_a_fault_of_ours(error: Exception, code: str) -> None:
+    told = of_exception(error)
+    assert told.code == code
+    assert "hunter2" not in told.detail
+    assert problem(told).headers.get("Retry-After") == ("5" if code == "database_away" else None)

@@ -1,5 +1,5 @@
 -- Keeps a request waiting in HAProxy: while node finds or wakes its instance (protocol.py says how the two talk), or
--- until control listens.
+-- until control listens. Finds out who the client of a trusted proxy is.
 -- pocketfleet writes this file at every start; changes made here are lost.
 
 local GATE = "unix@{{gate_socket}}"
@@ -147,6 +147,83 @@ core.register_action("tell_restore", { "http-res" }, function(txn)
         end
         core.msleep(ASK_AGAIN_MS)
     until now() > deadline
+end)
+
+local TRUSTED = {}
+for _, network in ipairs({ {{trusted}} }) do
+    TRUSTED[#TRUSTED + 1] = core.parse_addr(network)
+end
+
+local function is_trusted(parsed)
+    for _, network in ipairs(TRUSTED) do
+        if core.match_addr(parsed, network) then
+            return true
+        end
+    end
+    return false
+end
+
+-- The address in one entry of X-Forwarded-For, and the same parsed; nothing where there is none. Some proxies add a port,
+-- others write IPv4 in IPv6's clothes. HAProxy itself would take `010.1` and `2130706433` for addresses, too.
+local function entry_address(entry)
+    local text = entry:match("^%s*(.-)%s*$")
+    text = text:match("^(%d+%.%d+%.%d+%.%d+):%d+$") or text:match("^%[([%x:.]+)%]:?%d*$") or text
+    text = text:lower():gsub("^::ffff:(%d+%.%d+%.%d+%.%d+)$", "%1")
+    local dotted = text:find("^%d+%.%d+%.%d+%.%d+$") and not ("." .. text):find("%.0%d")
+    if not dotted and not text:find("^[%x.]*:[%x:.]*$") then
+        return nil
+    end
+    local parsed = core.parse_addr(text)
+    return parsed and text, parsed or nil
+end
+
+-- Each proxy appends whom it heard: from the right, the first address that is no trusted proxy's is the client's. What
+-- stands left of it, or of anything that is no address, the client may have written itself.
+local function client_of(headers)
+    local client
+    local lines = headers["x-forwarded-for"] or {}
+    for number = lines[0] and #lines or -1, 0, -1 do
+        local entries = {}
+        for entry in (lines[number] .. ","):gmatch("([^,]*),") do
+            entries[#entries + 1] = entry
+        end
+        for position = #entries, 1, -1 do
+            local text, parsed = entry_address(entries[position])
+            if not parsed then
+                return client
+            end
+            client = text
+            if not is_trusted(parsed) then
+                return client
+            end
+        end
+    end
+    return client
+end
+
+-- A header that came once, in one piece.
+local function only(headers, name)
+    local lines = headers[name]
+    return lines and not lines[1] and lines[0] or ""
+end
+
+core.register_action("believe_proxy", { "http-req" }, function(txn)
+    local headers = txn.http:req_get_headers()
+    local client = client_of(headers)
+    if client then
+        txn:set_var("txn.client", client)
+    end
+    local scheme = only(headers, "x-forwarded-proto"):lower()
+    if scheme == "http" or scheme == "https" then
+        if scheme ~= txn:get_var("txn.scheme") then
+            txn:set_var("txn.port", scheme == "https" and "443" or "80")
+        end
+        txn:set_var("txn.scheme", scheme)
+    end
+    local port = only(headers, "x-forwarded-port")
+    if port:find("^[1-9]%d?%d?%d?%d?$") and tonumber(port) < 65536 then
+        txn:set_var("txn.port", port)
+    end
 end)
 
 core.register_action("wait_for_control", { "http-req" }, function()
