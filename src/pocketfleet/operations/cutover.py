@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pocketfleet.actions.upgrades import set_hold, set_release
 from pocketfleet.errors import DiskTrouble, HoldTooLong, InstanceBusy
+from pocketfleet.operations import staging
 from pocketfleet.operations.plan import RESULT, Work
 from pocketfleet.operations.tools import Tools
 
@@ -103,6 +104,27 @@ async def put_in_place(work: Work, snapshot_id: str, release: str) -> None:
     async with tools.supervisor.at_rest(work.instance_id):
         await tools.snapshots.put_back(work.instance_id, snapshot_id)
         await choose_release(tools, work.instance_id, release)
+
+
+async def place_staged(work: Work, release: str, *, with_data_only: bool) -> None:
+    """What was brought aside becomes the instance's folder, by rename, and this its release; the old one is kept.
+
+    The release is chosen before anything may start: no other one ever meets this data.
+    """
+    tools: Tools = work.tools
+    async with tools.supervisor.at_rest(work.instance_id):
+        await staging.put_in_place(work, with_data_only=with_data_only)
+        await choose_release(tools, work.instance_id, release)
+
+
+async def unplace_staged(work: Work, release: str, version_range: str | None = None) -> None:
+    """The old folder by rename, which takes no room on the disk, with its release; whatever runs is ended first."""
+    tools: Tools = work.tools
+    await tools.supervisor.sleep(work.instance_id, cause=work.kind, drain=0, quiet_only=False)
+    async with tools.supervisor.at_rest(work.instance_id):
+        await staging.put_old_back(work)
+        await choose_release(tools, work.instance_id, release, version_range)
+    tools.supervisor.forgive(work.instance_id)
 
 
 def check_room_for_way_back(tools: Tools, needed: int) -> None:

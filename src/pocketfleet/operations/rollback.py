@@ -16,7 +16,7 @@ from pocketfleet.domain.ranges import matches
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import ChangedMeanwhile
-from pocketfleet.operations import cutover
+from pocketfleet.operations import cutover, staging
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
 from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
@@ -28,8 +28,8 @@ from pocketfleet.runtime.manifest import Manifest
 
 #: Collections whose records come and go with each sign-in.
 PASSING = {"_authOrigins", "_mfas", "_otps"}
-#: Seconds of the hold's budget that are kept for taking back what does not start.
-WAY_BACK = 10.0
+#: Seconds of the hold's budget that are kept for the way back, which is two renames and a start.
+WAY_BACK = 5.0
 
 
 async def _resolve(work: Work) -> dict[str, Any]:
@@ -41,7 +41,7 @@ async def _resolve(work: Work) -> dict[str, Any]:
     await ensure_release(tools, manifest.release, work.progress)
     await ensure_release(tools, now, work.progress)
     result = {"from": now, "to": manifest.release, "snapshot": manifest.snapshot_id}
-    facts = {"counts": manifest.counts, "fingerprints": manifest.fingerprints, "bytes": manifest.bytes}
+    facts = {"counts": manifest.counts, "fingerprints": manifest.fingerprints}
     return {"from": now, "to": manifest.release, **facts, RESULT: result}
 
 
@@ -65,7 +65,13 @@ async def _losses(work: Work) -> dict[str, Any]:
     await tools.database.call(
         events.tell, work.instance_id, "asking", text, events.WARNING, work.operation_id, **result
     )
+    await _drop_present(work)
     return ends(OperationState.ASKING, output)
+
+
+async def _drop_present(work: Work) -> None:
+    """The copy of the present that the list was made of has served."""
+    await drop_snapshot(work.tools, work.instance_id, derived_id(work.operation_id, "rehearsal"))
 
 
 async def _export(work: Work, old: Path, new: Path) -> str:
@@ -89,14 +95,17 @@ async def _export(work: Work, old: Path, new: Path) -> str:
     return name
 
 
+async def _stage(work: Work) -> None:
+    """3 the older data aside, while nobody waits yet: in the hold it is renamed, not copied."""
+    await staging.bring(work, work.instance_id)
+
+
 async def _checkpoint(work: Work) -> dict[str, Any]:
-    """4 what is there now, kept, so that going back can be gone back on."""
+    """5 what is there now, kept, so that going back can be gone back on."""
     taking = take_snapshot(work, "checkpoint", thorough=False, base=str(work.outputs["losses"]["present"]))
     manifest = await cutover.within_budget(work, taking, reserve=WAY_BACK)
     if not work.params.get("accept_loss"):
         await cutover.within_budget(work, _check_nothing_came(work, manifest.snapshot_id), reserve=WAY_BACK)
-    # the older data is copied into place, and after a failure the present one is
-    cutover.check_room_for_way_back(work.tools, max(manifest.bytes, int(work.outputs["resolve"]["bytes"])))
     return {"snapshot": manifest.snapshot_id}
 
 
@@ -114,29 +123,29 @@ async def _check_nothing_came(work: Work, snapshot_id: str) -> None:
 
 
 async def _put(work: Work) -> None:
-    """5 the snapshot's data by rename, and its release."""
-    await cutover.put_in_place(work, str(work.params["snapshot"]), str(work.outputs["resolve"]["to"]))
+    """6 the present folder aside and the older one in its place, by rename, and its release."""
+    await cutover.place_staged(work, str(work.outputs["resolve"]["to"]), with_data_only=False)
 
 
 async def _take_back(work: Work) -> None:
-    await cutover.put_in_place(work, str(work.outputs["checkpoint"]["snapshot"]), str(work.outputs["resolve"]["from"]))
+    await cutover.unplace_staged(work, str(work.outputs["resolve"]["from"]))
 
 
 async def _start(work: Work) -> dict[str, Any]:
-    """6 the older release starts on it, and nobody but us knows where."""
+    """7 the older release starts on it, and nobody but us knows where."""
     starting = cutover.start_unpublished(work, str(work.outputs["resolve"]["to"]))
     return {"address": await cutover.within_budget(work, starting, reserve=WAY_BACK)}
 
 
 async def _verify(work: Work) -> dict[str, Any]:
-    """7 it answers as it must."""
+    """8 it answers as it must."""
     found = work.outputs["resolve"]
     checking = verify(work, str(work.outputs["start"]["address"]), found["to"], found["counts"])
     return await cutover.within_budget(work, checking, reserve=WAY_BACK)
 
 
 async def _commit(work: Work) -> dict[str, Any]:
-    """8 recorded before the gate opens. It does not move to that release again by itself: that one is refused; and
+    """9 recorded before the gate opens. It does not move to that release again by itself: that one is refused; and
     where its range does not take the old one, it follows the old one exactly."""
     found = work.outputs["resolve"]
     wanted = await work.tools.database.call(range_of, work.instance_id)
@@ -155,8 +164,13 @@ async def _commit(work: Work) -> dict[str, Any]:
 
 async def _open(work: Work) -> dict[str, Any]:
     output = await cutover.open_again(work)
-    await drop_snapshot(work.tools, work.instance_id, str(work.outputs["losses"]["present"]))
     return {RESULT: work.outputs["commit"][RESULT] | output.get(RESULT, {})}
+
+
+async def _tidy(work: Work) -> None:
+    """What was replaced goes: the checkpoint holds all of it."""
+    await staging.finish(work, keep_old=False)
+    await _drop_present(work)
 
 
 def _same_code(work: Work, present: Manifest) -> bool:
@@ -187,7 +201,8 @@ PLAN = Plan(
     "rollback",
     (
         PlanStep("resolve", _resolve),
-        PlanStep("losses", _losses),
+        PlanStep("losses", _losses, _drop_present),
+        PlanStep("stage", _stage, staging.throw_away),
         PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
         PlanStep("checkpoint", _checkpoint),
         PlanStep("put", _put, _take_back),
@@ -195,6 +210,7 @@ PLAN = Plan(
         PlanStep("verify", _verify),
         PlanStep("commit", _commit),
         PlanStep("open", _open),
+        PlanStep("tidy", _tidy),
     ),
     commit="commit",
     live="hold",
