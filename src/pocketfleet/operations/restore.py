@@ -161,7 +161,7 @@ PLAN = Plan(
         PlanStep("open", _open, staging.throw_away),
         PlanStep("recognise", _recognise),
         PlanStep("snapshot", _snapshot, _need_no_snapshot),
-        PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
+        PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
         PlanStep("place", _place, _back),
         PlanStep("start", _start),
         PlanStep("verify", _verify),

@@ -203,7 +203,7 @@ PLAN = Plan(
         PlanStep("resolve", _resolve),
         PlanStep("losses", _losses, _drop_present),
         PlanStep("stage", _stage, staging.throw_away),
-        PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
+        PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
         PlanStep("checkpoint", _checkpoint),
         PlanStep("put", _put, _take_back),
         PlanStep("start", _start),
