@@ -28,8 +28,13 @@ def upgrade(
     ] = None,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="Only try it on a copy and tell.")] = False,
     accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Go on although the rehearsal found changes.")
+        bool,
+        typer.Option("--accept-changes", help="Go on with the changes that the newest report on this told."),
     ] = False,
+    rehearsal: Annotated[
+        str | None,
+        typer.Option("--report", metavar="REHEARSAL", help="Accept what this report told, instead of the newest."),
+    ] = None,
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +44,12 @@ def upgrade(
     """
     from pocketfleet.cli.follow import follow
 
-    wanted = {"range": version_range, "rehearse_only": rehearse, "accept_changes": accept_changes}
+    wanted = {
+        "range": version_range,
+        "rehearse_only": rehearse,
+        "accept_changes": accept_changes,
+        "rehearsal": rehearsal,
+    }
     with connect() as client:
         operation = client.post(path_of(name, "upgrade"), {key: value for key, value in wanted.items() if value})
         operation = operation["operation"]
@@ -175,6 +185,8 @@ def _print_upgrade(
     if state == "succeeded":
         _print_upgraded(operation, name, switched=switched, rehearsed=found is not None)
     elif state == "asking":
+        for text in operation["result"].get("new_reasons") or []:
+            print(f"New since the report that you accepted: {output.plain(text)}")
         words = ["pocketfleet", "upgrade", name, *([version_range] if version_range else []), "--accept-changes"]
         print(f"Nothing was changed. To go on: {shlex.join(words)}")
     elif state in ("pending", "running"):

@@ -22,6 +22,7 @@ from pocketfleet.operations.rehearse import last_that_works, rehearse_release
 from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
+from pocketfleet.rehearsal.report import Finding, unseen
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.ages import recognise
 
@@ -84,11 +85,33 @@ async def _decide(work: Work) -> dict[str, Any]:
         return await _end(work, OperationState.SUCCEEDED, result)
     if work.params.get("by_itself"):
         return await _decide_alone(work, verdict, result)
-    if verdict is Verdict.CHANGED and not work.params.get("accept_changes"):
-        text = f"PocketBase {result['to']} would change something. Look at the report, then accept or leave it."
-        await _tell(work, "asking", text, events.WARNING, result)
-        return await _end(work, OperationState.ASKING, result)
+    if verdict is Verdict.CHANGED and (news := await _unseen(work, result)) is not None:
+        return await _ask(work, result, news)
     return {RESULT: result}
+
+
+async def _unseen(work: Work, result: dict[str, Any]) -> list[str] | None:
+    """None where all that was found is accepted; else what is new to who accepted, which is nothing in particular
+    where nobody did."""
+    if not work.params.get("accept_changes"):
+        return []
+    accepted = str(work.params.get("accepted") or "")
+    if not accepted:
+        return None
+    reasons = []
+    for rehearsal_id in (str(result["rehearsal"]), accepted):
+        found = await work.tools.database.call(upgrades.reasons_of, rehearsal_id)
+        reasons.append([Finding.from_json(reason) for reason in found])
+    return [finding.text for finding in unseen(*reasons)] or None
+
+
+async def _ask(work: Work, result: dict[str, Any], new_reasons: list[str]) -> dict[str, Any]:
+    text = f"PocketBase {result['to']} would change something. Look at the report, then accept or leave it."
+    if new_reasons:
+        result["new_reasons"] = new_reasons
+        text = f"PocketBase {result['to']} would change more than what was accepted: {new_reasons[0]} " + text
+    await _tell(work, "asking", text, events.WARNING, result)
+    return await _end(work, OperationState.ASKING, result)
 
 
 async def _decide_alone(work: Work, verdict: Verdict, result: dict[str, Any]) -> dict[str, Any]:
