@@ -65,12 +65,13 @@ def rollback_instance(
     export: bool = False,
     by_itself: bool = False,
     schema: str = "",
+    settings: str = "",
     acting_user: User | None,
 ) -> Operation:
     """Go back to a snapshot with its release; None for the checkpoint of the last change of release.
 
-    Without `accept_loss` it ends by asking where anything would be lost; `by_itself` also where hooks or migrations
-    are others by now, or the schema is not this `schema` (its fingerprint; "" for any). `export` writes what would be
+    Without `accept_loss` it ends by asking where anything would be lost; `by_itself` also where the
+    schema or PocketBase's settings are not these any more (fingerprints; "" for any). `export` writes what would be
     lost as a zip among the backups. Raises SnapshotNotFound, OperationOpen.
     """
     with transaction.atomic():
@@ -84,6 +85,7 @@ def rollback_instance(
             "export": export,
             "by_itself": by_itself,
             "schema": schema,
+            "settings": settings,
         }
         operation = open_operation("rollback", instance=instance, params=params, acting_user=acting_user)
         audited(acting_user, "rollback_instance", instance.id, **params)

@@ -22,9 +22,9 @@ from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
 from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
+from pocketfleet.runtime import inspect
 from pocketfleet.runtime.changes import Changes, changes_between
 from pocketfleet.runtime.exports import write_losses
-from pocketfleet.runtime.manifest import Manifest
 
 #: Collections whose records come and go with each sign-in.
 PASSING = {"_authOrigins", "_mfas", "_otps"}
@@ -56,10 +56,10 @@ async def _losses(work: Work) -> dict[str, Any]:
     if work.params.get("export") and not changes.nothing:
         result["export"] = await _export(work, old, new)
     output = {"present": present.snapshot_id, RESULT: result}
-    same_code = not work.params.get("by_itself") or _same_code(work, present)
-    if work.params.get("accept_loss") or (loses_nothing(changes) and same_code):
+    as_switched = await _as_switched(work, present.snapshot_id)
+    if work.params.get("accept_loss") or (loses_nothing(changes) and as_switched):
         return output
-    what = "what was written since" if same_code else "changes to hooks, migrations or collections since"
+    what = "what was written since" if as_switched else "changes to collections or settings since"
     why = f"PocketBase {result['from']} fails since the upgrade. " if work.params.get("by_itself") else ""
     text = f"{why}Going back would lose {what}. Look at the list, then go back (`pocketfleet rollback`) or leave it."
     await tools.database.call(
@@ -114,7 +114,7 @@ async def _check_nothing_came(work: Work, snapshot_id: str) -> None:
     path = work.tools.snapshots.path
     old, new = path(work.instance_id, str(work.params["snapshot"])), path(work.instance_id, snapshot_id)
     changes = await asyncio.to_thread(changes_between, old, new)
-    if not loses_nothing(changes):
+    if not (loses_nothing(changes) and await _as_switched(work, snapshot_id)):
         raise ChangedMeanwhile(
             "Something was written while this was under way, and would have been lost. Nothing was changed; "
             "ask again to see what it is.",
@@ -173,27 +173,29 @@ async def _tidy(work: Work) -> None:
     await _drop_present(work)
 
 
-def _same_code(work: Work, present: Manifest) -> bool:
-    """Whether hooks and migrations are those of the snapshot, and the schema what the switch made of it."""
-    judged: dict[str, str] = dict(work.outputs["resolve"]["fingerprints"])
-    if schema := work.params.get("schema"):
-        judged["schema"] = schema
-    else:
-        judged.pop("schema", None)
-    return all(present.fingerprints.get(part) == known for part, known in judged.items())
+async def _as_switched(work: Work, snapshot_id: str) -> bool:
+    """Whether collections and settings are what the switch made of them; where that is not known, they count as such.
+    Only who goes back without being asked need know: a person sees the list."""
+    if not work.params.get("by_itself"):
+        return True
+    data = work.tools.snapshots.path(work.instance_id, snapshot_id)
+    for part, read in (("schema", inspect.schema_fingerprint), ("settings", inspect.settings_fingerprint)):
+        judged = work.params.get(part)
+        if judged and await asyncio.to_thread(read, data) != judged:
+            return False
+    return True
 
 
 def loses_nothing(changes: Changes) -> bool:
     """Whether nobody would miss anything: signing in leaves rows in tables of PocketBase's own, and is no work."""
-    return not changes.records.keys() - PASSING and changes.files.total == 0
+    return not changes.records.keys() - PASSING and changes.files.total == 0 and changes.own.total == 0
 
 
 def losses(changes: Changes) -> dict[str, Any]:
     """What going back loses, as data: numbers and the first ids, by collection."""
     return {
         "records": {name: asdict(changed) for name, changed in changes.records.items()},
-        "files": asdict(changes.files),
-        "schema": changes.schema,
+        **changes.besides,
     }
 
 

@@ -181,9 +181,13 @@ async def _verify(work: Work) -> dict[str, Any]:
     found = work.outputs["resolve"]
     checking = verify(work, str(work.outputs["switch"]["address"]), found["to"], work.outputs["checkpoint"]["counts"])
     checked = await cutover.within_budget(work, checking, WAY_BACK)
-    # what the new release has made of the schema: whatever differs later is somebody's work
+    # what the new release has made of the schema and the settings: whatever differs later is somebody's work
     folder = work.tools.config.instances / work.instance_id
-    return {**checked, "schema": await asyncio.to_thread(inspect.schema_fingerprint, folder, live=True)}
+    return {
+        **checked,
+        "schema": await asyncio.to_thread(inspect.schema_fingerprint, folder, live=True),
+        "settings": await asyncio.to_thread(inspect.settings_fingerprint, folder, live=True),
+    }
 
 
 async def _commit(work: Work) -> dict[str, Any]:

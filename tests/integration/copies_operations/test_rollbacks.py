@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from pocketfleet.actions import copies
 from pocketfleet.actions.upgrades import rollback_instance, set_release
+from pocketfleet.domain.hostnames import new_id
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import DiskTrouble, StartFailed
 from pocketfleet.models import Instance, Operation, Snapshot
 from pocketfleet.operations import cutover, rollback, staging
-from tests.integration.copies_operations.yard import Yard
+from pocketfleet.runtime import inspect
+from tests.integration.copies_operations.yard import PASSWORD, Yard
 
 
 async def written_since(yard: Yard, version: str = "0.40.6") -> tuple[Instance, str]:
@@ -146,3 +150,38 @@ async def test_who_waits_for_it_meanwhile_wakes_the_older_release(yard: Yard, mo
     said = "".join(path.read_text() for path in (yard.config.logs / instance.id).iterdir() if path.is_file())
     assert "PocketBase 0.36.9" in said
     assert "PocketBase 0.40.6" not in said
+
+
+async def test_it_goes_back_unasked_only_where_nobody_changed_anything(yard: Yard) -> None:
+    instance = await yard.create()
+    visitor = await yard.wake(instance)
+    await visitor.make_posts()
+    for place in ("pb_hooks/util.js", "pb_public/index.html"):
+        (yard.folder(instance) / place).write_text("before")
+
+    async def unasked(change: Callable[[], Awaitable[Any]]) -> Operation:
+        """A snapshot as the switch left it, a change since, and going back by itself."""
+        snapshot = (await yard.ended(await yard.ask(copies.snapshot_instance, instance.id))).result["snapshot"]
+        data = yard.workshop.tools.snapshots.path(instance.id, snapshot)
+        made = {"schema": inspect.schema_fingerprint(data), "settings": inspect.settings_fingerprint(data)}
+        await change()
+        opened: Operation = await yard.ask(rollback_instance, instance.id, snapshot, by_itself=True, **made)
+        return opened
+
+    back = await unasked(lambda: visitor.settings(meta={"appName": "Another"}))
+    asked = await yard.ended(back, OperationState.ASKING)
+    assert (asked.result["lost"]["records"], asked.result["lost"]["own"]["changed"]) == ({}, 0)
+
+    for place in ("pb_hooks/util.js", "pb_public/index.html", "pb_public/new.html"):
+        back = await unasked(partial(asyncio.to_thread, (yard.folder(instance) / place).write_text, new_id()))
+        asked = await yard.ended(back, OperationState.ASKING)
+        own = asked.result["lost"]["own"]
+        assert [*own["changed_ids"], *own["created_ids"]] == [place]
+
+    body = {"email": "other@example.org", "password": PASSWORD, "passwordConfirm": PASSWORD}
+    back = await unasked(lambda: visitor.client.post("/api/collections/_superusers/records", json=body))
+    asked = await yard.ended(back, OperationState.ASKING)
+    assert asked.result["lost"]["records"]["_superusers"]["created"] == 1
+
+    back = await unasked(visitor.titles)
+    assert (await yard.ended(back)).state == OperationState.SUCCEEDED
