@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from pocketfleet.actions.events import PROBLEM, tell
@@ -19,6 +20,9 @@ from pocketfleet.domain.schedules import BackupPlan
 from pocketfleet.domain.states import OPEN_OPERATION_STATES
 from pocketfleet.errors import BackupNotFound, InstanceNotFound, OperationOpen, WrongSetting
 from pocketfleet.models import Backup, Instance, Operation, Snapshot
+
+#: A plan whose time zone this machine does not know is looked at again after this time.
+_LOOK_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,26 +182,35 @@ def open_ids() -> set[str]:
 
 
 def begin_due_backups(now: datetime) -> list[str]:
-    """Open a backup for every plan that has a moment since it was last served; answers their operations' ids.
+    """Open a backup for every plan whose next moment has come; answers their operations' ids.
 
-    However many moments were missed, one is made. An instance that is busy is tried again at the next call.
+    However many moments were missed, one is made. An instance that is busy is tried again at the next call. Only what
+    is due is read.
     """
     begun = []
-    for instance in Instance.objects.filter(deleted_at=None, ready=True).exclude(backup_plan={}):
+    for instance in due_for_backup(now):
         plan = _plan(instance)
-        due = plan.last_due(now) if plan else None
-        if plan is None or due is None or due <= (instance.backed_up_for or instance.created_at):
+        if plan is None:
+            Instance.objects.filter(id=instance.id).update(next_backup_at=now + _LOOK_AGAIN)
             continue
         try:
             with transaction.atomic():
                 params = {"purpose": "scheduled", "full": plan.full, "keep": plan.keep}
                 operation = open_operation("backup", instance=instance, params=params, acting_user=None)
-                Instance.objects.filter(id=instance.id).update(backed_up_for=due)
-                audited(None, "backup_instance", instance.id, due=due.isoformat(), **params)
+                Instance.objects.filter(id=instance.id).update(next_backup_at=plan.next_due(now))
+                due = instance.next_backup_at.isoformat() if instance.next_backup_at else ""
+                audited(None, "backup_instance", instance.id, due=due, **params)
         except OperationOpen:
             continue
         begun.append(operation.id)
     return begun
+
+
+def due_for_backup(now: datetime) -> QuerySet[Instance]:
+    """Instances whose plan's next moment has come, the longest overdue first: found by their index alone."""
+    found = Instance.objects.filter(next_backup_at__lte=now, deleted_at=None, ready=True)
+    # ordered by name, as they are otherwise, all of them would be read
+    return found.order_by("next_backup_at")
 
 
 def set_data_release(instance_id: str, release: str, version_range: str, email: str | None = None) -> None:

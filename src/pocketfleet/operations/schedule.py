@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Clock:
-    """Reads only instances that have a plan, and events that were not mailed."""
+    """Reads only what is due, and events that were not mailed."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
