@@ -15,6 +15,7 @@ from django.utils import timezone
 from pocketfleet.actions.events import PROBLEM, tell
 from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.domain.ids import derived_id
 from pocketfleet.domain.retention import Copy, Retention, to_remove
 from pocketfleet.domain.schedules import BackupPlan
 from pocketfleet.domain.states import OPEN_OPERATION_STATES
@@ -77,6 +78,13 @@ def forget_snapshot(snapshot_id: str) -> None:
         if row is not None:
             row.delete()
             changed("copy", row.instance_id)
+
+
+def stray_rehearsals() -> list[tuple[str, str]]:
+    """Instances and ids of copies for a rehearsal whose operation is over: a crash at the wrong moment left them."""
+    wanted = {derived_id(operation_id, "rehearsal") for operation_id in open_ids()}
+    found = Snapshot.objects.filter(purpose="rehearsal").exclude(id__in=wanted)
+    return list(found.values_list("instance_id", "id"))
 
 
 def newest_snapshot(instance_id: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import OperationalError
 
 from pocketfleet.actions.operations import (
+    OperationOver,
     end_operation,
     fail_step,
     move_operation,
@@ -51,21 +52,48 @@ class Run:
         self._again = again
         self._error: dict[str, Any] = dict(operation.error)
         self._rows: dict[str, Step] = {}
+        self._going: asyncio.Task[OperationState] | None = None
+        self._gives_way = False
 
     async def carry_out(self) -> OperationState:
         """Claim it, do what is left to do, end it; answers its final state. Raises only if it is cancelled or the
         journal itself is broken."""
+        try:
+            return await self._carry_out()
+        except OperationOver:
+            # it ended in the journal already, before anything of it was felt
+            await self._backward()
+            return OperationState.CANCELLED
+
+    def give_way(self) -> None:
+        """It is over in the journal: what it is doing is dropped and undone. What is at its end is left alone."""
+        if self._going is not None and not self._going.done():
+            self._gives_way = True
+            self._going.cancel()
+
+    async def _carry_out(self) -> OperationState:
         if self._pending:
             await self._database.insist(move_operation, self._id, OperationState.RUNNING)
         self._rows = {row.name: row for row in await self._database.insist(steps_of, self._id)}
         try:
             if not self._has_failed():
-                return await self._end(await self._forward())
+                return await self._end(await self._go())
         except StepFailed:
             pass
         if self._committed():
             return await self._end(OperationState.FAILED)
         return await self._end(await self._backward())
+
+    async def _go(self) -> OperationState:
+        """Forward, unless it has to give way."""
+        self._going = asyncio.create_task(self._forward())
+        try:
+            return await self._going
+        except asyncio.CancelledError:
+            if self._gives_way:
+                raise OperationOver from None
+            self._going.cancel()
+            raise
 
     async def _forward(self) -> OperationState:
         for step in self._plan.steps:
@@ -82,6 +110,8 @@ class Run:
             await self._move(step, StepState.RUNNING)
             try:
                 output = await step.run(self._work(step)) or {}
+            except OperationOver:
+                raise
             except Exception as error:
                 if not waits:
                     await self._fail(step, error)
