@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pocketfleet.cli import output
-from pocketfleet.cli.common import Json, Name, connect, path_of
+from pocketfleet.cli.common import Json, Name, Wait, connect, path_of
 from pocketfleet.errors import WrongUsage
 
 if TYPE_CHECKING:
     from pocketfleet.cli.client import Client
-
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, with live steps.")]
 
 
 def upgrade(
@@ -42,7 +40,7 @@ def upgrade(
 
     Ends with 3 where you must look at the report first, with 4 where everything was put back.
     """
-    from pocketfleet.cli.follow import follow
+    from pocketfleet.cli.follow import ask
 
     wanted = {
         "range": version_range,
@@ -51,10 +49,8 @@ def upgrade(
         "rehearsal": rehearsal,
     }
     with connect() as client:
-        operation = client.post(path_of(name, "upgrade"), {key: value for key, value in wanted.items() if value})
-        operation = operation["operation"]
-        if wait:
-            operation = follow(client, operation, quiet=as_json)
+        body = {key: value for key, value in wanted.items() if value}
+        operation = ask(client, "POST", path_of(name, "upgrade"), body, wait=wait, quiet=as_json)
         found = None if as_json else _rehearsal(client, operation)
     if not as_json:
         _print_upgrade(operation, found, name, version_range)
@@ -76,14 +72,12 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Go back to a snapshot and its release. Where that loses anything it says what, and ends with 3."""
-    from pocketfleet.cli.follow import follow
+    from pocketfleet.cli.follow import ask
 
     wanted = {"snapshot": snapshot, "accept_loss": accept_loss, "export": export}
     with connect() as client:
-        operation = client.post(path_of(name, "rollback"), {key: value for key, value in wanted.items() if value})
-        operation = operation["operation"]
-        if wait:
-            operation = follow(client, operation, quiet=as_json)
+        body = {key: value for key, value in wanted.items() if value}
+        operation = ask(client, "POST", path_of(name, "rollback"), body, wait=wait, quiet=as_json)
     if not as_json:
         _print_rollback(operation, name)
     _end(operation, as_json=as_json)
