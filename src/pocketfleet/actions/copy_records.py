@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from pocketfleet.actions.events import PROBLEM, tell
 from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.domain.ids import derived_id
 from pocketfleet.domain.retention import Copy, Retention, to_remove
 from pocketfleet.domain.schedules import BackupPlan
 from pocketfleet.domain.states import OPEN_OPERATION_STATES
 from pocketfleet.errors import BackupNotFound, InstanceNotFound, OperationOpen, WrongSetting
 from pocketfleet.models import Backup, Instance, Operation, Snapshot
+
+#: A plan whose time zone this machine does not know is looked at again after this time.
+_LOOK_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,13 @@ def forget_snapshot(snapshot_id: str) -> None:
         if row is not None:
             row.delete()
             changed("copy", row.instance_id)
+
+
+def stray_rehearsals() -> list[tuple[str, str]]:
+    """Instances and ids of copies for a rehearsal whose operation is over: a crash at the wrong moment left them."""
+    wanted = {derived_id(operation_id, "rehearsal") for operation_id in open_ids()}
+    found = Snapshot.objects.filter(purpose="rehearsal").exclude(id__in=wanted)
+    return list(found.values_list("instance_id", "id"))
 
 
 def newest_snapshot(instance_id: str) -> str | None:
@@ -178,26 +190,35 @@ def open_ids() -> set[str]:
 
 
 def begin_due_backups(now: datetime) -> list[str]:
-    """Open a backup for every plan that has a moment since it was last served; answers their operations' ids.
+    """Open a backup for every plan whose next moment has come; answers their operations' ids.
 
-    However many moments were missed, one is made. An instance that is busy is tried again at the next call.
+    However many moments were missed, one is made. An instance that is busy is tried again at the next call. Only what
+    is due is read.
     """
     begun = []
-    for instance in Instance.objects.filter(deleted_at=None, ready=True).exclude(backup_plan={}):
+    for instance in due_for_backup(now):
         plan = _plan(instance)
-        due = plan.last_due(now) if plan else None
-        if plan is None or due is None or due <= (instance.backed_up_for or instance.created_at):
+        if plan is None:
+            Instance.objects.filter(id=instance.id).update(next_backup_at=now + _LOOK_AGAIN)
             continue
         try:
             with transaction.atomic():
                 params: dict[str, Any] = {"purpose": "scheduled", "full": plan.full, "keep": plan.keep}
                 operation = open_operation("backup", instance=instance, params=params, acting_user=None)
-                Instance.objects.filter(id=instance.id).update(backed_up_for=due)
-                audited(None, "backup_instance", instance.id, due=due.isoformat(), **params)
+                Instance.objects.filter(id=instance.id).update(next_backup_at=plan.next_due(now))
+                due = instance.next_backup_at.isoformat() if instance.next_backup_at else ""
+                audited(None, "backup_instance", instance.id, due=due, **params)
         except OperationOpen:
             continue
         begun.append(operation.id)
     return begun
+
+
+def due_for_backup(now: datetime) -> QuerySet[Instance]:
+    """Instances whose plan's next moment has come, the longest overdue first: found by their index alone."""
+    found = Instance.objects.filter(next_backup_at__lte=now, deleted_at=None, ready=True)
+    # ordered by name, as they are otherwise, all of them would be read
+    return found.order_by("next_backup_at")
 
 
 def set_data_release(instance_id: str, release: str, version_range: str, email: str | None = None) -> None:

@@ -102,6 +102,7 @@ def add_instance(name: str, **fields: Any) -> Instance:
     """A row with an id and an address that nobody ever had; to be called inside a transaction, with the operation
     that builds it. Raises WrongName, NameTaken."""
     check_free(name)
+    fields |= _next_backup(fields)
     instance = Instance(id=hostnames.new_id(), name=name, number=_next_number(), **fields)
     try:
         with transaction.atomic():
@@ -178,8 +179,7 @@ def change_settings(instance_id: str, settings: Mapping[str, Any], *, acting_use
     intents = check_settings(settings)
     with transaction.atomic():
         instance = _locked(instance_id)
-        # what a new plan would have asked for in the past is not caught up
-        _intend(instance, **intents, **({"backed_up_for": timezone.now()} if intents.get("backup_plan") else {}))
+        _intend(instance, **intents, **_next_backup(intents))
         audited(acting_user, "change_settings", instance.id, **intents)
     return instance
 
@@ -276,6 +276,14 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             )
         checked[name] = value
     return checked
+
+
+def _next_backup(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes with a new plan; what it would have asked for in the past is not caught up."""
+    if "backup_plan" not in fields:
+        return {}
+    plan = BackupPlan.parse(fields["backup_plan"])
+    return {"next_backup_at": plan.next_due(timezone.now()) if plan else None}
 
 
 def _object(name: str, value: Any) -> Mapping[str, Any]:

@@ -22,6 +22,13 @@ from pocketfleet.domain.states import (
 from pocketfleet.errors import OperationNotFound, OperationOpen
 from pocketfleet.models import Instance, Operation, Step, User
 
+#: The first step of an upgrade that is felt: an upgrade that nobody asked for gives way until it is begun.
+_FELT = "hold"
+
+
+class OperationOver(Exception):
+    """The operation gave way meanwhile: nothing of it may be begun any more."""
+
 
 def open_operation(
     kind: str,
@@ -34,8 +41,8 @@ def open_operation(
 ) -> Operation:
     """A pending operation, for node to take up.
 
-    Where an open one has the same key, that one is the answer. Raises OperationOpen where the instance has an
-    open, exclusive one already.
+    Where an open one has the same key, that one is the answer. An upgrade that nobody asked for gives way to what
+    somebody asks for. Raises OperationOpen where the instance has another open, exclusive one already.
     """
     if key and (same := Operation.objects.filter(key=key, state__in=OPEN_OPERATION_STATES).first()):
         return same
@@ -49,6 +56,8 @@ def open_operation(
     )
     try:
         with transaction.atomic():
+            if instance is not None and exclusive and acting_user is not None:
+                _make_way(instance, kind)
             operation.save(force_insert=True)
             changed("operation", operation.id)
     except IntegrityError:
@@ -72,6 +81,16 @@ def check_idle(instance: Instance) -> None:
         )
 
 
+def _make_way(instance: Instance, kind: str) -> None:
+    """End an upgrade that nobody asked for, if it was not felt yet: node drops what it is doing for it."""
+    open_ones = Operation.objects.select_for_update().filter(instance=instance, exclusive=True)
+    busy = open_ones.filter(kind="upgrade", state__in=OPEN_OPERATION_STATES).first()
+    if busy is None or not busy.params.get("by_itself"):
+        return
+    if not Step.objects.filter(operation=busy, name=_FELT).exists():
+        move_operation(busy.id, OperationState.CANCELLED, result={**busy.result, "gave_way_to": kind})
+
+
 def open_operations() -> list[Operation]:
     """All that is pending or running, oldest first."""
     return list(Operation.objects.filter(state__in=OPEN_OPERATION_STATES).order_by("created_at", "id"))
@@ -80,14 +99,16 @@ def open_operations() -> list[Operation]:
 def move_operation(operation_id: str, to: OperationState, **fields: Any) -> Operation:
     """Move an operation to another state, with what goes with it (`result`, `error`, ...).
 
-    A move to the state it already has changes its fields only. Raises ValueError for a move that the table in
-    domain/states.py does not allow.
+    A move to the state it already has changes its fields only. Raises OperationOver where it gave way, ValueError for
+    a move that the table in domain/states.py does not allow.
     """
     with transaction.atomic():
         operation = Operation.objects.select_for_update().filter(id=operation_id).first()
         if operation is None:
             raise OperationNotFound(f"There is no operation {operation_id}.")
         now = OperationState(operation.state)
+        if now == OperationState.CANCELLED != to:
+            raise OperationOver
         if to != now and to not in OPERATION_TRANSITIONS[now]:
             raise ValueError(f"operation {operation_id} cannot go from {now} to {to}")
         for name, value in fields.items():
@@ -129,9 +150,14 @@ def move_step(operation_id: str, name: str, to: StepState, **fields: Any) -> Ste
     """Begin, finish, fail or compensate a step; `output`, `message` and `progress` go with it.
 
     A step is known by its name, so that a newer version of its plan may have other steps around it. Raises
-    ValueError for a move that the table in domain/states.py does not allow.
+    OperationOver for a step that would begin after its operation gave way, ValueError for a move that the table in
+    domain/states.py does not allow.
     """
     with transaction.atomic():
+        # locked before its steps, as who makes it give way does
+        state = Operation.objects.select_for_update().values_list("state", flat=True).get(id=operation_id)
+        if to == StepState.RUNNING and state == OperationState.CANCELLED:
+            raise OperationOver
         step = Step.objects.select_for_update().filter(operation_id=operation_id, name=name).first()
         if step is None:
             step = _new_step(operation_id, name, to)

@@ -10,11 +10,12 @@ from django.db import transaction
 from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain import ranges
+from pocketfleet.domain.hostnames import is_id
 from pocketfleet.domain.policies import Policy
 from pocketfleet.domain.probes import check_probes
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.windows import Window
-from pocketfleet.errors import InstanceNotFound, SnapshotNotFound, WrongSetting
+from pocketfleet.errors import InstanceNotFound, RehearsalNotFound, SnapshotNotFound, WrongSetting, WrongUsage
 from pocketfleet.models import Instance, Operation, Probe, Rehearsal, Release, Snapshot, User
 
 
@@ -24,13 +25,16 @@ def upgrade_instance(
     *,
     rehearse_only: bool = False,
     accept_changes: bool = False,
+    rehearsal: str | None = None,
     by_itself: bool = False,
     acting_user: User | None,
 ) -> Operation:
     """Rehearse, and then, if the verdict and `accept_changes` allow it, switch.
 
-    `version_range`: what it follows from then on; None for the range it has. Raises WrongRange, NoReleaseMatches,
-    OperationOpen.
+    What is accepted is what `rehearsal` found (an id; naming one accepts it), or else the newest rehearsal of this very
+    change of release: whatever the new rehearsal finds besides is asked about. Where there was none, it is what the
+    new one finds. `version_range`: what it follows from then on; None for the range it has.
+    Raises WrongRange, NoReleaseMatches, RehearsalNotFound, WrongUsage, OperationOpen.
     """
     with transaction.atomic():
         instance = _found(instance_id)
@@ -42,9 +46,12 @@ def upgrade_instance(
             "from": instance.release,
             "release": release.text,
             "rehearse_only": rehearse_only,
-            "accept_changes": accept_changes,
+            "accept_changes": accept_changes or rehearsal is not None,
+            "accepted": "",
             "by_itself": by_itself,
         }
+        if params["accept_changes"]:
+            params["accepted"] = _accepted(instance, release.text, rehearsal)
         operation = open_operation("upgrade", instance=instance, params=params, acting_user=acting_user)
         audited(acting_user, "upgrade_instance", instance.id, **params)
     return operation
@@ -58,12 +65,13 @@ def rollback_instance(
     export: bool = False,
     by_itself: bool = False,
     schema: str = "",
+    settings: str = "",
     acting_user: User | None,
 ) -> Operation:
     """Go back to a snapshot with its release; None for the checkpoint of the last change of release.
 
-    Without `accept_loss` it ends by asking where anything would be lost; `by_itself` also where hooks or migrations
-    are others by now, or the schema is not this `schema` (its fingerprint; "" for any). `export` writes what would be
+    Without `accept_loss` it ends by asking where anything would be lost; `by_itself` also where the
+    schema or PocketBase's settings are not these any more (fingerprints; "" for any). `export` writes what would be
     lost as a zip among the backups. Raises SnapshotNotFound, OperationOpen.
     """
     with transaction.atomic():
@@ -77,6 +85,7 @@ def rollback_instance(
             "export": export,
             "by_itself": by_itself,
             "schema": schema,
+            "settings": settings,
         }
         operation = open_operation("rollback", instance=instance, params=params, acting_user=acting_user)
         audited(acting_user, "rollback_instance", instance.id, **params)
@@ -138,6 +147,12 @@ def record_rehearsal(instance_id: str, operation_id: str, report: Mapping[str, A
     return rehearsal
 
 
+def reasons_of(rehearsal_id: str) -> list[dict[str, Any]]:
+    """The findings that a rehearsal's verdict rests on, as its report has them; none where it is gone."""
+    report = Rehearsal.objects.filter(id=rehearsal_id).values_list("report", flat=True).first() or {}
+    return list(report.get("reasons", ()))
+
+
 def refuse_release(instance_id: str, release: str, fingerprint: str) -> None:
     """It failed or was rolled back: not to be tried again by itself until hooks or schema change."""
     with transaction.atomic():
@@ -169,6 +184,24 @@ def _found(instance_id: str) -> Instance:
     if instance is None:
         raise InstanceNotFound(instance_id)
     return instance
+
+
+def _accepted(instance: Instance, release: str, rehearsal_id: str | None) -> str:
+    """Id of the rehearsal whose findings are accepted; "" where there was none of this change of release."""
+    known = Rehearsal.objects.filter(instance=instance)
+    if rehearsal_id is None:
+        same = known.filter(from_release=instance.release, to_release=release)
+        return same.order_by("-created_at").values_list("id", flat=True).first() or ""
+    found = known.filter(id=rehearsal_id).first() if is_id(rehearsal_id) else None
+    if found is None:
+        raise RehearsalNotFound(f"There is no rehearsal “{rehearsal_id[:40]}” of {instance.name}.")
+    if (found.from_release, found.to_release) != (instance.release, release):
+        raise WrongUsage(
+            f"The rehearsal {found.id} is about going from {found.from_release} to {found.to_release}, "
+            f"and not from {instance.release} to {release}.",
+            field="rehearsal",
+        )
+    return found.id
 
 
 def _snapshot(instance: Instance, snapshot_id: str | None) -> Snapshot:

@@ -49,14 +49,22 @@ def go_back(item: Switched) -> str | None:
     """Open the way back, which asks where anything was written since; answers its id. None where it cannot begin
     now: something else is under way, or the checkpoint is gone."""
     try:
-        schema = _schema_after(item.operation_id)
-        return rollback_instance(item.instance_id, item.checkpoint, by_itself=True, schema=schema, acting_user=None).id
+        made = _made_by_switch(item.operation_id)
+        back = rollback_instance(
+            item.instance_id,
+            item.checkpoint,
+            by_itself=True,
+            schema=made["schema"],
+            settings=made["settings"],
+            acting_user=None,
+        )
     except OperationOpen:
         return None
     except SnapshotNotFound:
         text = f"PocketBase {item.release} fails since the upgrade, and the snapshot from before is gone."
         events.tell(item.instance_id, "failing", text, events.PROBLEM, item.operation_id)
         return None
+    return back.id
 
 
 def tell_of_errors(item: Switched, failed: int, requests: int) -> None:
@@ -84,10 +92,10 @@ def _switched(operation: Operation) -> Switched | None:
     )
 
 
-def _schema_after(operation_id: str) -> str:
-    """Fingerprint of the schema right after the switch, when nobody else had reached it yet; "" where unknown."""
+def _made_by_switch(operation_id: str) -> dict[str, str]:
+    """Fingerprints right after the switch, when nobody else had reached it yet; "" where unknown."""
     output = Step.objects.filter(operation_id=operation_id, name="verify").values_list("output", flat=True).first()
-    return str((output or {}).get("schema", ""))
+    return {part: str((output or {}).get(part, "")) for part in ("schema", "settings")}
 
 
 def _is_failing(instance: Instance) -> bool:

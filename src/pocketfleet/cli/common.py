@@ -59,3 +59,4 @@ AnyName = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until it is done.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, with live steps.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pocketfleet.cli import output
-from pocketfleet.cli.common import Json, Name, NoWait, connect, path_of
+from pocketfleet.cli.common import Json, Name, NoWait, Wait, connect, path_of
 from pocketfleet.errors import BackupNotFound, WrongUsage
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ class BackupsVerb(StrEnum):
     REMOVE = "remove"
 
 
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, with live steps.")]
-
-
 def snapshot(
     name: Name,
     note: Annotated[str, typer.Option(metavar="TEXT", help="A word to know it by.")] = "",
@@ -40,7 +37,7 @@ def snapshot(
     as_json: Json = False,
 ) -> None:
     """Take a snapshot, to go back to. Nobody is stopped or woken for it."""
-    operation = _carry_out(name, "snapshots", {"note": note}, wait=not no_wait, as_json=as_json)
+    operation = _carry_out("POST", path_of(name, "snapshots"), {"note": note}, wait=not no_wait, as_json=as_json)
     if as_json:
         output.print_json(operation)
     elif no_wait:
@@ -62,7 +59,7 @@ def snapshots(
     """Show an instance's snapshots, or remove one."""
     if verb is not None:
         path = path_of(name, "snapshots", _part(_needed(subject, "snapshots", verb)))
-        _finished(_asked("DELETE", path), "The snapshot is removed.", as_json=as_json)
+        _finish("DELETE", path, "The snapshot is removed.", as_json=as_json)
         return
     with connect() as client:
         found = client.get(path_of(name, "snapshots"))["items"]
@@ -91,7 +88,7 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Make a backup: a zip that PocketBase can restore. Nobody is stopped or woken for it."""
-    operation = _carry_out(name, "backups", {"full": full}, wait=not no_wait, as_json=as_json)
+    operation = _carry_out("POST", path_of(name, "backups"), {"full": full}, wait=not no_wait, as_json=as_json)
     if as_json:
         output.print_json(operation)
     elif no_wait:
@@ -114,9 +111,9 @@ def backups(
     if verb is not None:
         path = path_of(name, "backups", _part(_needed(subject, "backups", verb)))
         if verb is BackupsVerb.VERIFY:
-            _finished(_asked("POST", f"{path}/verify"), "The backup is sound.", as_json=as_json)
+            _finish("POST", f"{path}/verify", "The backup is sound.", as_json=as_json)
         else:
-            _finished(_asked("DELETE", path), "The backup is removed.", as_json=as_json)
+            _finish("DELETE", path, "The backup is removed.", as_json=as_json)
         return
     with connect() as client:
         found = client.get(path_of(name, "backups"))["items"]
@@ -174,7 +171,7 @@ def restore(
     """Bring back what a snapshot, a backup or a file holds. Ends with 4 where it did not work and all is as before."""
     with connect() as client:
         body = _origin(client, name, what, quiet=as_json)
-    operation = _carry_out(name, "restore", body, wait=wait, as_json=as_json)
+    operation = _carry_out("POST", path_of(name, "restore"), body, wait=wait, as_json=as_json)
     if as_json:
         output.print_json(operation)
     elif not wait:
@@ -248,31 +245,20 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 
 
-def _carry_out(name: str, verb: str, body: dict[str, Any], *, wait: bool, as_json: bool) -> dict[str, Any]:
+def _carry_out(
+    method: str, path: str, body: dict[str, Any] | None = None, *, wait: bool = True, as_json: bool
+) -> dict[str, Any]:
     """The operation, once it has succeeded where that is waited for."""
-    from pocketfleet.cli.follow import follow, must_succeed
+    from pocketfleet.cli.follow import ask, must_succeed
 
     with connect() as client:
-        operation: dict[str, Any] = client.post(path_of(name, verb), body)["operation"]
-        if wait:
-            operation = follow(client, operation, quiet=as_json)
+        operation = ask(client, method, path, body, wait=wait, quiet=as_json)
     must_succeed(operation, as_json=as_json)
     return operation
 
 
-def _asked(method: str, path: str) -> tuple[Client, dict[str, Any]]:
-    client = connect()
-    answer = client.delete(path) if method == "DELETE" else client.post(path)
-    return client, answer["operation"]
-
-
-def _finished(asked: tuple[Client, dict[str, Any]], done: str, *, as_json: bool) -> None:
-    from pocketfleet.cli.follow import follow, must_succeed
-
-    client, operation = asked
-    with client:
-        operation = follow(client, operation, quiet=as_json)
-    must_succeed(operation, as_json=as_json)
+def _finish(method: str, path: str, done: str, *, as_json: bool) -> None:
+    operation = _carry_out(method, path, as_json=as_json)
     if as_json:
         output.print_json(operation)
     else:

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 OPEN = ("pending", "running")
 
 
+def ask(
+    client: Client, method: str, path: str, body: dict[str, Any] | None = None, *, wait: bool = True, quiet: bool
+) -> dict[str, Any]:
+    """Ask for an operation; answers its JSON, the last one where it is waited for."""
+    answer = client.delete(path) if method == "DELETE" else client.post(path, body)
+    operation: dict[str, Any] = answer["operation"]
+    return follow(client, operation, quiet=quiet) if wait else operation
+
+
 def follow(client: Client, operation: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Wait until the operation ends; answers its last JSON. `quiet`, or without a terminal, nothing is shown."""
     show = _Steps() if sys.stderr.isatty() and not quiet else None

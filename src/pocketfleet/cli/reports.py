@@ -56,6 +56,8 @@ def print_losses(lost: Mapping[str, Any]) -> None:
     rows = [[name, *_numbers(found)] for name, found in lost.get("records", {}).items()]
     if any(files := _numbers(lost.get("files", {}))):
         rows.append(["(files)", *files])
+    if any(own := _numbers(lost.get("own", {}))):
+        rows.append(["(hooks, public files)", *own])
     empty = "Nothing was written since."
     output.print_table(("collection", "created", "changed", "deleted"), rows, empty=empty)
 

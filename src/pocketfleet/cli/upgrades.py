@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pocketfleet.cli import output
-from pocketfleet.cli.common import Json, Name, connect, path_of
+from pocketfleet.cli.common import Json, Name, Wait, connect, path_of
 from pocketfleet.errors import WrongUsage
 
 if TYPE_CHECKING:
     from pocketfleet.cli.client import Client
-
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, with live steps.")]
 
 
 def upgrade(
@@ -28,8 +26,13 @@ def upgrade(
     ] = None,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="Only try it on a copy and tell.")] = False,
     accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Go on although the rehearsal found changes.")
+        bool,
+        typer.Option("--accept-changes", help="Go on with the changes that the newest report on this told."),
     ] = False,
+    rehearsal: Annotated[
+        str | None,
+        typer.Option("--report", metavar="REHEARSAL", help="Accept what this report told, instead of the newest."),
+    ] = None,
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
@@ -37,14 +40,17 @@ def upgrade(
 
     Ends with 3 where you must look at the report first, with 4 where everything was put back.
     """
-    from pocketfleet.cli.follow import follow
+    from pocketfleet.cli.follow import ask
 
-    wanted = {"range": version_range, "rehearse_only": rehearse, "accept_changes": accept_changes}
+    wanted = {
+        "range": version_range,
+        "rehearse_only": rehearse,
+        "accept_changes": accept_changes,
+        "rehearsal": rehearsal,
+    }
     with connect() as client:
-        operation = client.post(path_of(name, "upgrade"), {key: value for key, value in wanted.items() if value})
-        operation = operation["operation"]
-        if wait:
-            operation = follow(client, operation, quiet=as_json)
+        body = {key: value for key, value in wanted.items() if value}
+        operation = ask(client, "POST", path_of(name, "upgrade"), body, wait=wait, quiet=as_json)
         found = None if as_json else _rehearsal(client, operation)
     if not as_json:
         _print_upgrade(operation, found, name, version_range)
@@ -66,14 +72,12 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Go back to a snapshot and its release. Where that loses anything it says what, and ends with 3."""
-    from pocketfleet.cli.follow import follow
+    from pocketfleet.cli.follow import ask
 
     wanted = {"snapshot": snapshot, "accept_loss": accept_loss, "export": export}
     with connect() as client:
-        operation = client.post(path_of(name, "rollback"), {key: value for key, value in wanted.items() if value})
-        operation = operation["operation"]
-        if wait:
-            operation = follow(client, operation, quiet=as_json)
+        body = {key: value for key, value in wanted.items() if value}
+        operation = ask(client, "POST", path_of(name, "rollback"), body, wait=wait, quiet=as_json)
     if not as_json:
         _print_rollback(operation, name)
     _end(operation, as_json=as_json)
@@ -175,6 +179,8 @@ def _print_upgrade(
     if state == "succeeded":
         _print_upgraded(operation, name, switched=switched, rehearsed=found is not None)
     elif state == "asking":
+        for text in operation["result"].get("new_reasons") or []:
+            print(f"New since the report that you accepted: {output.plain(text)}")
         words = ["pocketfleet", "upgrade", name, *([version_range] if version_range else []), "--accept-changes"]
         print(f"Nothing was changed. To go on: {shlex.join(words)}")
     elif state in ("pending", "running"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -48,11 +48,6 @@ class BackupPlan:
     def as_json(self) -> dict[str, Any]:
         """The opposite of `parse`."""
         return {"cron": self.cron, "zone": self.zone.key, "keep": self.keep, "full": self.full}
-
-    def last_due(self, now: datetime) -> datetime:
-        """The newest moment of the plan that is not after `now` (aware); in UTC."""
-        local = now.astimezone(self.zone).replace(microsecond=0) + timedelta(seconds=1)
-        return next(CronSim(self.cron, local, reverse=True)).astimezone(UTC)
 
     def next_due(self, now: datetime) -> datetime:
         """The first moment of the plan after `now` (aware); in UTC."""

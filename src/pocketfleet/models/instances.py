@@ -47,8 +47,8 @@ class Instance(models.Model):
     # how it is kept
     #: {"cron": "0 3 * * *", "zone": "UTC", "keep": 7, "full": false}; {} for none
     backup_plan = models.JSONField(default=dict)
-    #: the scheduled moment that was last served, so that missed ones are caught up once
-    backed_up_for = models.DateTimeField(null=True)
+    #: the next moment of the plan; what is past is due, once however many moments were missed. None without a plan
+    next_backup_at = models.DateTimeField(null=True)
     #: {"last": 5, "daily": 7, "weekly": 4}; {} for the server's own rule
     retention = models.JSONField(default=dict)
 
@@ -92,6 +92,11 @@ class Instance(models.Model):
                 fields=["id"],
                 name="instance_always_awake",
                 condition=models.Q(always_awake=True),
+            ),
+            models.Index(
+                fields=["next_backup_at"],
+                name="instance_backup_due",
+                condition=models.Q(next_backup_at__isnull=False),
             ),
             models.Index(
                 fields=["generation"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -10,24 +11,22 @@ from pocketfleet.actions import copy_records
 from pocketfleet.actions.releases import known_releases
 from pocketfleet.domain.fitting import choose_release, range_for
 from pocketfleet.domain.releases import Version
+from pocketfleet.errors import SettingsEncrypted
 from pocketfleet.operations import create, staging
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.files import make_folders
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work
 from pocketfleet.operations.tools import Tools
-from pocketfleet.runtime.switching_off import switch_off
+from pocketfleet.rehearsal import sandbox
+from pocketfleet.rehearsal.locked_settings import Key, loaded
+from pocketfleet.runtime import tables
+from pocketfleet.runtime.disk import remove_tree
+from pocketfleet.runtime.switching_off import SwitchedOff, switch_off, write_settings
 
 
 async def _copy(work: Work) -> dict[str, Any]:
     """The source is neither stopped nor woken."""
     return await staging.bring(work, str(work.params["source"]))
-
-
-async def _switch_off(work: Work) -> dict[str, Any]:
-    """Before PocketBase ever runs on it."""
-    folder = staging.new_data(work.tools.config, work.operation_id)
-    mail, s3 = not work.params["keep_mail"], not work.params["keep_s3"]
-    return asdict(await asyncio.to_thread(switch_off, folder, mail=mail, s3=s3))
 
 
 async def _release(work: Work) -> dict[str, Any]:
@@ -43,6 +42,43 @@ async def _release(work: Work) -> dict[str, Any]:
     await tools.database.call(copy_records.set_data_release, work.instance_id, str(release), followed)
     await tools.fleet.renew([work.instance_id])
     return {"release": str(release), "range": followed}
+
+
+async def _switch_off(work: Work) -> dict[str, Any]:
+    """Before PocketBase ever runs on it. Encrypted settings are opened and closed again with the source's own key."""
+    folder = staging.new_data(work.tools.config, work.operation_id)
+    mail, s3 = not work.params["keep_mail"], not work.params["keep_s3"]
+    raw = await asyncio.to_thread(tables.raw_settings, folder)
+    if not raw or not (mail or s3):
+        return asdict(SwitchedOff())
+    settings = loaded(raw)
+    key = None if settings is not None else await _key(work)
+    try:
+        if key is not None:
+            settings = await key.unlocked(raw)
+        if settings is None:
+            raise SettingsEncrypted(
+                "The settings of this data are encrypted, and the secret PB_ENCRYPTION_KEY does not open them, so its "
+                "mail and S3 cannot be switched off. Set that secret, or clone it as it is: `--keep-mail --keep-s3`."
+            )
+        done = switch_off(settings, mail=mail, s3=s3)
+        if done != SwitchedOff():
+            text = json.dumps(settings) if key is None else await key.locked(settings, raw)
+            await asyncio.to_thread(write_settings, folder, text)
+    finally:
+        if key is not None:
+            await asyncio.to_thread(remove_tree, key.work)
+    return asdict(done)
+
+
+async def _key(work: Work) -> Key:
+    tools: Tools = work.tools
+    guest = tools.fleet.guest(work.instance_id)
+    sandboxed, _ = await asyncio.to_thread(sandbox.available)
+    folder = staging.folder_of(tools.config, work.operation_id) / "key"
+    await asyncio.to_thread(remove_tree, folder)
+    key = guest.secrets.get(guest.encryption_env, "")
+    return Key(key, guest.executable, sandbox.choose_place(sandboxed=sandboxed), folder)
 
 
 async def place(work: Work) -> None:
@@ -65,8 +101,8 @@ PLAN = Plan(
     (
         PlanStep("know", create.know, create.give_up),
         PlanStep("copy", _copy, staging.throw_away),
-        PlanStep("settings", _switch_off),
         PlanStep("release", _release),
+        PlanStep("settings", _switch_off),
         PlanStep("place", place, create.take_folders_away),
         PlanStep("ready", create.ready),
         PlanStep("publish", create.publish),

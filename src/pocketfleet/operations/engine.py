@@ -50,6 +50,7 @@ class Engine:
         self._ended = ended
         self._bell = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._runs: dict[str, Run] = {}
         self._busy: set[str] = set()
         self._left_alone: set[str] = set()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -83,7 +84,10 @@ class Engine:
                 self._bell.set()
 
     async def _take_up(self) -> None:
+        begun = dict(self._runs)
         found = await self._database.call(open_operations)
+        for operation_id in begun.keys() - {operation.id for operation in found}:
+            begun[operation_id].give_way()
         for operation in sorted(found, key=lambda item: item.state != OperationState.RUNNING):
             if self._places.locked():
                 return
@@ -113,6 +117,7 @@ class Engine:
         place = _Place(self._places, self._bell)
         try:
             run = Run(operation, plan, self._tools, self._database, self._again, place.aside)
+            self._runs[operation.id] = run
             state = await run.carry_out()
             log.info("%s %s: %s", operation.kind, operation.id, state, extra=fields)
         except Exception:
@@ -120,6 +125,7 @@ class Engine:
             self._left_alone.add(operation.id)
             log.exception("%s %s is left alone until the next start", operation.kind, operation.id, extra=fields)
         finally:
+            self._runs.pop(operation.id, None)
             del self._running[operation.id]
             self._busy.discard(operation.instance_id or "")
             place.leave()

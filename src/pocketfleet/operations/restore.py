@@ -75,21 +75,14 @@ async def _need_no_snapshot(work: Work) -> None:
 
 async def _place(work: Work) -> None:
     """6 the old folder aside and the new one in its place, by rename, with its release."""
-    tools: Tools = work.tools
-    async with tools.supervisor.at_rest(work.instance_id):
-        await staging.put_in_place(work, with_data_only=not work.outputs["open"]["full"])
-        # before anything may start: no other release ever meets this data
-        await cutover.choose_release(tools, work.instance_id, str(work.outputs["recognise"]["to"]))
+    release = str(work.outputs["recognise"]["to"])
+    await cutover.place_staged(work, release, with_data_only=not work.outputs["open"]["full"])
 
 
 async def _back(work: Work) -> None:
     """The old folder by rename, with its release; whatever runs is ended first."""
-    tools: Tools = work.tools
     found = work.outputs["recognise"]
-    async with tools.supervisor.at_rest(work.instance_id):
-        await staging.put_old_back(work)
-        await cutover.choose_release(tools, work.instance_id, str(found["from"]), str(found["range"]))
-    tools.supervisor.forgive(work.instance_id)
+    await cutover.unplace_staged(work, str(found["from"]), str(found["range"]))
     text = "What was to be restored did not work; data and release are as they were before."
     await _tell(work, "restore_failed", text, events.PROBLEM)
 
@@ -168,7 +161,7 @@ PLAN = Plan(
         PlanStep("open", _open, staging.throw_away),
         PlanStep("recognise", _recognise),
         PlanStep("snapshot", _snapshot, _need_no_snapshot),
-        PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
+        PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
         PlanStep("place", _place, _back),
         PlanStep("start", _start),
         PlanStep("verify", _verify),

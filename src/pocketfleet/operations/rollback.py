@@ -16,20 +16,20 @@ from pocketfleet.domain.ranges import matches
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import ChangedMeanwhile
-from pocketfleet.operations import cutover
+from pocketfleet.operations import cutover, staging
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
 from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
+from pocketfleet.runtime import inspect
 from pocketfleet.runtime.changes import Changes, changes_between
 from pocketfleet.runtime.exports import write_losses
-from pocketfleet.runtime.manifest import Manifest
 
 #: Collections whose records come and go with each sign-in.
 PASSING = {"_authOrigins", "_mfas", "_otps"}
-#: Seconds of the hold's budget that are kept for taking back what does not start.
-WAY_BACK = 10.0
+#: Seconds of the hold's budget that are kept for the way back, which is two renames and a start.
+WAY_BACK = 5.0
 
 
 async def _resolve(work: Work) -> dict[str, Any]:
@@ -41,7 +41,7 @@ async def _resolve(work: Work) -> dict[str, Any]:
     await ensure_release(work, manifest.release)
     await ensure_release(work, now)
     result = {"from": now, "to": manifest.release, "snapshot": manifest.snapshot_id}
-    facts = {"counts": manifest.counts, "fingerprints": manifest.fingerprints, "bytes": manifest.bytes}
+    facts = {"counts": manifest.counts, "fingerprints": manifest.fingerprints}
     return {"from": now, "to": manifest.release, **facts, RESULT: result}
 
 
@@ -56,16 +56,22 @@ async def _losses(work: Work) -> dict[str, Any]:
     if work.params.get("export") and not changes.nothing:
         result["export"] = await _export(work, old, new)
     output = {"present": present.snapshot_id, RESULT: result}
-    same_code = not work.params.get("by_itself") or _same_code(work, present)
-    if work.params.get("accept_loss") or (loses_nothing(changes) and same_code):
+    as_switched = await _as_switched(work, present.snapshot_id)
+    if work.params.get("accept_loss") or (loses_nothing(changes) and as_switched):
         return output
-    what = "what was written since" if same_code else "changes to hooks, migrations or collections since"
+    what = "what was written since" if as_switched else "changes to collections or settings since"
     why = f"PocketBase {result['from']} fails since the upgrade. " if work.params.get("by_itself") else ""
     text = f"{why}Going back would lose {what}. Look at the list, then go back (`pocketfleet rollback`) or leave it."
     await tools.database.call(
         events.tell, work.instance_id, "asking", text, events.WARNING, work.operation_id, **result
     )
+    await _drop_present(work)
     return ends(OperationState.ASKING, output)
+
+
+async def _drop_present(work: Work) -> None:
+    """The copy of the present that the list was made of has served."""
+    await drop_snapshot(work.tools, work.instance_id, derived_id(work.operation_id, "rehearsal"))
 
 
 async def _export(work: Work, old: Path, new: Path) -> str:
@@ -89,14 +95,17 @@ async def _export(work: Work, old: Path, new: Path) -> str:
     return name
 
 
+async def _stage(work: Work) -> None:
+    """3 the older data aside, while nobody waits yet: in the hold it is renamed, not copied."""
+    await staging.bring(work, work.instance_id)
+
+
 async def _checkpoint(work: Work) -> dict[str, Any]:
-    """4 what is there now, kept, so that going back can be gone back on."""
+    """5 what is there now, kept, so that going back can be gone back on."""
     taking = take_snapshot(work, "checkpoint", thorough=False, base=str(work.outputs["losses"]["present"]))
     manifest = await cutover.within_budget(work, taking, reserve=WAY_BACK)
     if not work.params.get("accept_loss"):
         await cutover.within_budget(work, _check_nothing_came(work, manifest.snapshot_id), reserve=WAY_BACK)
-    # the older data is copied into place, and after a failure the present one is
-    cutover.check_room_for_way_back(work.tools, max(manifest.bytes, int(work.outputs["resolve"]["bytes"])))
     return {"snapshot": manifest.snapshot_id}
 
 
@@ -105,7 +114,7 @@ async def _check_nothing_came(work: Work, snapshot_id: str) -> None:
     path = work.tools.snapshots.path
     old, new = path(work.instance_id, str(work.params["snapshot"])), path(work.instance_id, snapshot_id)
     changes = await asyncio.to_thread(changes_between, old, new)
-    if not loses_nothing(changes):
+    if not (loses_nothing(changes) and await _as_switched(work, snapshot_id)):
         raise ChangedMeanwhile(
             "Something was written while this was under way, and would have been lost. Nothing was changed; "
             "ask again to see what it is.",
@@ -114,29 +123,29 @@ async def _check_nothing_came(work: Work, snapshot_id: str) -> None:
 
 
 async def _put(work: Work) -> None:
-    """5 the snapshot's data by rename, and its release."""
-    await cutover.put_in_place(work, str(work.params["snapshot"]), str(work.outputs["resolve"]["to"]))
+    """6 the present folder aside and the older one in its place, by rename, and its release."""
+    await cutover.place_staged(work, str(work.outputs["resolve"]["to"]), with_data_only=False)
 
 
 async def _take_back(work: Work) -> None:
-    await cutover.put_in_place(work, str(work.outputs["checkpoint"]["snapshot"]), str(work.outputs["resolve"]["from"]))
+    await cutover.unplace_staged(work, str(work.outputs["resolve"]["from"]))
 
 
 async def _start(work: Work) -> dict[str, Any]:
-    """6 the older release starts on it, and nobody but us knows where."""
+    """7 the older release starts on it, and nobody but us knows where."""
     starting = cutover.start_unpublished(work, str(work.outputs["resolve"]["to"]))
     return {"address": await cutover.within_budget(work, starting, reserve=WAY_BACK)}
 
 
 async def _verify(work: Work) -> dict[str, Any]:
-    """7 it answers as it must."""
+    """8 it answers as it must."""
     found = work.outputs["resolve"]
     checking = verify(work, str(work.outputs["start"]["address"]), found["to"], found["counts"])
     return await cutover.within_budget(work, checking, reserve=WAY_BACK)
 
 
 async def _commit(work: Work) -> dict[str, Any]:
-    """8 recorded before the gate opens. It does not move to that release again by itself: that one is refused; and
+    """9 recorded before the gate opens. It does not move to that release again by itself: that one is refused; and
     where its range does not take the old one, it follows the old one exactly."""
     found = work.outputs["resolve"]
     wanted = await work.tools.database.call(range_of, work.instance_id)
@@ -155,31 +164,38 @@ async def _commit(work: Work) -> dict[str, Any]:
 
 async def _open(work: Work) -> dict[str, Any]:
     output = await cutover.open_again(work)
-    await drop_snapshot(work.tools, work.instance_id, str(work.outputs["losses"]["present"]))
     return {RESULT: work.outputs["commit"][RESULT] | output.get(RESULT, {})}
 
 
-def _same_code(work: Work, present: Manifest) -> bool:
-    """Whether hooks and migrations are those of the snapshot, and the schema what the switch made of it."""
-    judged: dict[str, str] = dict(work.outputs["resolve"]["fingerprints"])
-    if schema := work.params.get("schema"):
-        judged["schema"] = schema
-    else:
-        judged.pop("schema", None)
-    return all(present.fingerprints.get(part) == known for part, known in judged.items())
+async def _tidy(work: Work) -> None:
+    """What was replaced goes: the checkpoint holds all of it."""
+    await staging.finish(work, keep_old=False)
+    await _drop_present(work)
+
+
+async def _as_switched(work: Work, snapshot_id: str) -> bool:
+    """Whether collections and settings are what the switch made of them; where that is not known, they count as such.
+    Only who goes back without being asked need know: a person sees the list."""
+    if not work.params.get("by_itself"):
+        return True
+    data = work.tools.snapshots.path(work.instance_id, snapshot_id)
+    for part, read in (("schema", inspect.schema_fingerprint), ("settings", inspect.settings_fingerprint)):
+        judged = work.params.get(part)
+        if judged and await asyncio.to_thread(read, data) != judged:
+            return False
+    return True
 
 
 def loses_nothing(changes: Changes) -> bool:
     """Whether nobody would miss anything: signing in leaves rows in tables of PocketBase's own, and is no work."""
-    return not changes.records.keys() - PASSING and changes.files.total == 0
+    return not changes.records.keys() - PASSING and changes.files.total == 0 and changes.own.total == 0
 
 
 def losses(changes: Changes) -> dict[str, Any]:
     """What going back loses, as data: numbers and the first ids, by collection."""
     return {
         "records": {name: asdict(changed) for name, changed in changes.records.items()},
-        "files": asdict(changes.files),
-        "schema": changes.schema,
+        **changes.besides,
     }
 
 
@@ -187,14 +203,16 @@ PLAN = Plan(
     "rollback",
     (
         PlanStep("resolve", _resolve),
-        PlanStep("losses", _losses),
-        PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
+        PlanStep("losses", _losses, _drop_present),
+        PlanStep("stage", _stage, staging.throw_away),
+        PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
         PlanStep("checkpoint", _checkpoint),
         PlanStep("put", _put, _take_back),
         PlanStep("start", _start),
         PlanStep("verify", _verify),
         PlanStep("commit", _commit),
         PlanStep("open", _open),
+        PlanStep("tidy", _tidy),
     ),
     commit="commit",
     live="hold",

@@ -7,11 +7,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import OperationalError
 
 from pocketfleet.actions.operations import (
+    OperationOver,
     end_operation,
     fail_step,
     move_operation,
@@ -26,13 +27,9 @@ from pocketfleet.operations.plan import ENDS, RESULT, Plan, PlanStep, Work
 from pocketfleet.operations.problems import problem_of
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 #: Seconds between two writes of a step's progress.
 _PROGRESS_EVERY = 0.4
-#: Seconds before a write that the database refused (busy, disk full) is tried again; the last one for ever.
-_WRITE_AGAIN = (0.2, 1.0, 5.0, 15.0)
 _UNDONE = {StepState.FAILED, StepState.COMPENSATING, StepState.COMPENSATED}
 
 
@@ -63,21 +60,48 @@ class Run:
         self._leave_place = leave_place
         self._error: dict[str, Any] = dict(operation.error)
         self._rows: dict[str, Step] = {}
+        self._going: asyncio.Task[OperationState] | None = None
+        self._gives_way = False
 
     async def carry_out(self) -> OperationState:
         """Claim it, do what is left to do, end it; answers its final state. Raises only if it is cancelled or the
         journal itself is broken."""
+        try:
+            return await self._carry_out()
+        except OperationOver:
+            # it ended in the journal already, before anything of it was felt
+            await self._backward()
+            return OperationState.CANCELLED
+
+    def give_way(self) -> None:
+        """It is over in the journal: what it is doing is dropped and undone. What is at its end is left alone."""
+        if self._going is not None and not self._going.done():
+            self._gives_way = True
+            self._going.cancel()
+
+    async def _carry_out(self) -> OperationState:
         if self._pending:
-            await self._write(move_operation, self._id, OperationState.RUNNING)
-        self._rows = {row.name: row for row in await self._write(steps_of, self._id)}
+            await self._database.insist(move_operation, self._id, OperationState.RUNNING)
+        self._rows = {row.name: row for row in await self._database.insist(steps_of, self._id)}
         try:
             if not self._has_failed():
-                return await self._end(await self._forward())
+                return await self._end(await self._go())
         except StepFailed:
             pass
         if self._committed():
             return await self._end(OperationState.FAILED)
         return await self._end(await self._backward())
+
+    async def _go(self) -> OperationState:
+        """Forward, unless it has to give way."""
+        self._going = asyncio.create_task(self._forward())
+        try:
+            return await self._going
+        except asyncio.CancelledError:
+            if self._gives_way:
+                raise OperationOver from None
+            self._going.cancel()
+            raise
 
     async def _forward(self) -> OperationState:
         for step in self._plan.steps:
@@ -94,6 +118,8 @@ class Run:
             await self._move(step, StepState.RUNNING)
             try:
                 output = await step.run(self._work(step)) or {}
+            except OperationOver:
+                raise
             except Exception as error:
                 if not waits:
                     await self._fail(step, error)
@@ -107,7 +133,7 @@ class Run:
     async def _fail(self, step: PlanStep, error: Exception) -> None:
         self._log_failure(step, error, "failed")
         self._error = {**problem_of(error, self._id), "step": step.name}
-        await self._write(fail_step, self._id, step.name, self._error)
+        await self._database.insist(fail_step, self._id, step.name, self._error)
         self._rows[step.name].state = StepState.FAILED
 
     async def _backward(self) -> OperationState:
@@ -141,7 +167,9 @@ class Run:
     async def _end(self, state: OperationState) -> OperationState:
         error = self._error or None
         result = self._result(state)
-        await self._write(end_operation, self._id, state, result=result, error=error, forget=self._plan.secret_params)
+        await self._database.insist(
+            end_operation, self._id, state, result=result, error=error, forget=self._plan.secret_params
+        )
         return state
 
     def _result(self, state: OperationState) -> dict[str, Any]:
@@ -179,17 +207,7 @@ class Run:
         )
 
     async def _move(self, step: PlanStep, to: StepState, **fields: Any) -> None:
-        self._rows[step.name] = await self._write(move_step, self._id, step.name, to, **fields)
-
-    async def _write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Write to the journal. What was done must be recorded, so a database that refuses is asked again."""
-        waits = list(_WRITE_AGAIN)
-        while True:
-            try:
-                return await self._database.call(function, *args, **kwargs)
-            except (OperationalError, InterfaceError) as error:
-                log.error("the journal of operation %s cannot be written: %s; trying again", self._id, error)
-                await asyncio.sleep(waits.pop(0) if len(waits) > 1 else waits[0])
+        self._rows[step.name] = await self._database.insist(move_step, self._id, step.name, to, **fields)
 
     def _log_failure(self, step: PlanStep, error: Exception, what: str) -> None:
         problem = problem_of(error, self._id)

@@ -9,13 +9,14 @@ from pocketfleet.actions import copy_records
 from pocketfleet.actions.events import prune_events
 from pocketfleet.operations import staging
 from pocketfleet.operations.mail import Mailer
+from pocketfleet.operations.snapshot import drop_snapshot
 from pocketfleet.operations.tools import Tools
 
 log = logging.getLogger(__name__)
 
 
 class Clock:
-    """Reads only instances that have a plan, and events that were not mailed."""
+    """Reads only what is due, and events that were not mailed."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
@@ -31,6 +32,8 @@ class Clock:
     async def clear_away(self) -> None:
         """Uploads that nobody used, leftovers of copies, and the feed of long ago: at the start and now and then."""
         await staging.sweep(self._tools)
+        for instance_id, snapshot_id in await self._tools.database.call(copy_records.stray_rehearsals):
+            await drop_snapshot(self._tools, instance_id, snapshot_id)
         for instance_id in await self._tools.database.call(copy_records.with_copies):
             await self._tools.snapshots.sweep(instance_id)
         await self._tools.database.call(prune_events)

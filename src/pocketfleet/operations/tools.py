@@ -23,10 +23,12 @@ class Processes(Protocol):
     def at_rest(self, instance_id: str) -> AbstractAsyncContextManager[Lock]:
         """Asleep and locked; starts wait until it is left."""
 
-    async def sleep(self, instance_id: str, *, cause: str, drain: float | None, quiet_only: bool) -> bool:
+    async def sleep(
+        self, instance_id: str, *, cause: str, drain: float | None, quiet_only: bool, grace: float | None = None
+    ) -> bool:
         """Put it to sleep; whether it is."""
 
-    async def halt(self, instance_id: str, *, cause: str, drain: float) -> bool:
+    async def halt(self, instance_id: str, *, cause: str, drain: float, grace: float | None = None) -> bool:
         """Put to sleep what the gate holds, without cutting any request off; whether it is."""
 
     async def ensure(self, instance_id: str, *, cause: str, suspect: bool = False) -> str:

@@ -22,10 +22,11 @@ from pocketfleet.operations.rehearse import last_that_works, rehearse_release
 from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
+from pocketfleet.rehearsal.report import Finding, unseen
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.ages import recognise
 
-#: Seconds of the hold's budget that are kept for the way back, besides what copying the data again takes.
+#: Seconds of the hold's budget that are kept for the way back: the old release's end, some renames and a start.
 WAY_BACK = 5.0
 
 
@@ -48,7 +49,7 @@ async def _snapshot(work: Work) -> dict[str, Any]:
     """2 a copy of the instance as it stands; integrity is checked here, where nobody waits."""
     manifest = await take_snapshot(work, "rehearsal", thorough=True)
     _refuse_downgrade(work, manifest.snapshot_id)
-    return {"snapshot": manifest.snapshot_id, "fingerprints": manifest.fingerprints, "bytes": manifest.bytes}
+    return {"snapshot": manifest.snapshot_id, "fingerprints": manifest.fingerprints}
 
 
 async def _rehearse(work: Work) -> dict[str, Any]:
@@ -84,11 +85,33 @@ async def _decide(work: Work) -> dict[str, Any]:
         return await _end(work, OperationState.SUCCEEDED, result)
     if work.params.get("by_itself"):
         return await _decide_alone(work, verdict, result)
-    if verdict is Verdict.CHANGED and not work.params.get("accept_changes"):
-        text = f"PocketBase {result['to']} would change something. Look at the report, then accept or leave it."
-        await _tell(work, "asking", text, events.WARNING, result)
-        return await _end(work, OperationState.ASKING, result)
+    if verdict is Verdict.CHANGED and (news := await _unseen(work, result)) is not None:
+        return await _ask(work, result, news)
     return {RESULT: result}
+
+
+async def _unseen(work: Work, result: dict[str, Any]) -> list[str] | None:
+    """None where all that was found is accepted; else what is new to who accepted, which is nothing in particular
+    where nobody did."""
+    if not work.params.get("accept_changes"):
+        return []
+    accepted = str(work.params.get("accepted") or "")
+    if not accepted:
+        return None
+    reasons = []
+    for rehearsal_id in (str(result["rehearsal"]), accepted):
+        found = await work.tools.database.call(upgrades.reasons_of, rehearsal_id)
+        reasons.append([Finding.from_json(reason) for reason in found])
+    return [finding.text for finding in unseen(*reasons)] or None
+
+
+async def _ask(work: Work, result: dict[str, Any], new_reasons: list[str]) -> dict[str, Any]:
+    text = f"PocketBase {result['to']} would change something. Look at the report, then accept or leave it."
+    if new_reasons:
+        result["new_reasons"] = new_reasons
+        text = f"PocketBase {result['to']} would change more than what was accepted: {new_reasons[0]} " + text
+    await _tell(work, "asking", text, events.WARNING, result)
+    return await _end(work, OperationState.ASKING, result)
 
 
 async def _decide_alone(work: Work, verdict: Verdict, result: dict[str, Any]) -> dict[str, Any]:
@@ -127,13 +150,12 @@ async def _checkpoint(work: Work) -> dict[str, Any]:
     """7 the final copy, everything in it on the disk; and what was rehearsed must still be what is there."""
     rehearsed = work.outputs["snapshot"]
     taking = take_snapshot(work, "checkpoint", thorough=False, base=str(rehearsed["snapshot"]))
-    manifest = await cutover.within_budget(work, taking, _way_back(work))
+    manifest = await cutover.within_budget(work, taking, WAY_BACK)
     if manifest.fingerprints != rehearsed["fingerprints"]:
         raise ChangedMeanwhile(
             "Hooks, migrations or the schema changed after the rehearsal, so it says nothing any more. "
             "Nothing was changed by us; start the upgrade again."
         )
-    cutover.check_room_for_way_back(work.tools, manifest.bytes)
     return {"snapshot": manifest.snapshot_id, "counts": manifest.counts}
 
 
@@ -141,7 +163,7 @@ async def _switch(work: Work) -> dict[str, Any]:
     """8 the new release starts on the data, and nobody but us knows where."""
     release = str(work.outputs["resolve"]["to"])
     await cutover.choose_release(work.tools, work.instance_id, release)
-    address = await cutover.within_budget(work, cutover.start_unpublished(work, release), _way_back(work))
+    address = await cutover.within_budget(work, cutover.start_unpublished(work, release), WAY_BACK)
     return {"address": address}
 
 
@@ -158,10 +180,14 @@ async def _verify(work: Work) -> dict[str, Any]:
     """9 health, sign-in, lists, built-in routes and the owner's safe probes."""
     found = work.outputs["resolve"]
     checking = verify(work, str(work.outputs["switch"]["address"]), found["to"], work.outputs["checkpoint"]["counts"])
-    checked = await cutover.within_budget(work, checking, _way_back(work))
-    # what the new release has made of the schema: whatever differs later is somebody's work
+    checked = await cutover.within_budget(work, checking, WAY_BACK)
+    # what the new release has made of the schema and the settings: whatever differs later is somebody's work
     folder = work.tools.config.instances / work.instance_id
-    return {**checked, "schema": await asyncio.to_thread(inspect.schema_fingerprint, folder, live=True)}
+    return {
+        **checked,
+        "schema": await asyncio.to_thread(inspect.schema_fingerprint, folder, live=True),
+        "settings": await asyncio.to_thread(inspect.settings_fingerprint, folder, live=True),
+    }
 
 
 async def _commit(work: Work) -> dict[str, Any]:
@@ -206,11 +232,6 @@ async def _tell(work: Work, kind: str, text: str, weight: str, detail: dict[str,
     )
 
 
-def _way_back(work: Work) -> float:
-    """Seconds that putting the data back would take, from its size: 100 MB a second is slow for a disk."""
-    return WAY_BACK + float(work.outputs["snapshot"]["bytes"]) / 1e8
-
-
 def _broken(result: dict[str, Any]) -> str:
     why = result["reasons"][0] if result["reasons"] else "the rehearsal failed"
     last = f" The last release that works is {result['last_that_works']}." if result.get("last_that_works") else ""
@@ -225,7 +246,7 @@ PLAN = Plan(
         PlanStep("rehearse", _rehearse),
         PlanStep("decide", _decide),
         PlanStep("backup", _backup),
-        PlanStep("hold", cutover.hold_and_stop, cutover.open_again),
+        PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
         PlanStep("checkpoint", _checkpoint),
         PlanStep("switch", _switch, _back),
         PlanStep("verify", _verify),

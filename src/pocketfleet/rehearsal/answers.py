@@ -395,6 +395,7 @@ def _finding(pattern: str, kind: str, severity: Severity, group: _Group) -> Find
     said = said.format(paths=names, before=_shown(before), after=_shown(after))
     who = sorted({ask.identity.name for ask in group.asks})
     detail = {
+        "kind": kind,
         "who": who,
         "requests": len({(ask.path, ask.identity) for ask in group.asks}),
         "logged": sum({ask.path: ask.stands_for for ask in group.asks if ask.source is Source.LOG}.values()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -70,6 +72,8 @@ class Source(StrEnum):
     DATA = "data"
 
 
+#: Ids of records, and numbers.
+_VARIES = re.compile(r"\b[a-z0-9]{15}\b|\d+")
 _SEVERITIES = list(reversed(Severity))
 _SECTIONS = list(reversed(Section))
 _SOURCES = [Source.SYNTHETIC, Source.DATA, Source.LOG, Source.PROBE]
@@ -95,6 +99,27 @@ class Finding:
             + _SECTIONS.index(self.section)
         )
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """What makes it the same difference in another rehearsal of the same change, whatever was written since.
+
+        Numbers and ids in its words do not count; what a rule or a setting reads does, and of a list each member.
+        """
+        detail = self.detail
+        about = [*(detail.get("paths") or ()), *(detail.get("unobserved") or ()), *(detail.get("lost") or ())]
+        if kind := detail.get("kind") if "paths" in detail else None:
+            said = f"{kind} {detail.get('after')}" if kind == "status" else str(kind)
+        elif self.section in (Section.RULES, Section.SETTINGS, Section.SCHEMA) and "after" in detail:
+            said = json.dumps(detail["after"], sort_keys=True, default=str)
+        elif "unobserved" in detail:
+            said = "unobserved"
+        else:
+            said = _VARIES.sub("#", self.text)
+        if self.severity is Severity.EXPOSES:
+            said += f" {detail.get('who')}"
+        own = f"{self.section} {self.severity} {self.where}: {said}"
+        return frozenset(f"{own}: {item}" for item in about or [""])
+
     def as_json(self) -> dict[str, Any]:
         """The form that is kept; `weight` is written for readers that only sort."""
         return {
@@ -118,6 +143,12 @@ class Finding:
             source=Source(data["source"]),
             detail=data["detail"],
         )
+
+
+def unseen(found: Iterable[Finding], seen: Iterable[Finding]) -> list[Finding]:
+    """Those of `found` that hold anything which none of `seen` told, in their order."""
+    told = frozenset(key for finding in seen for key in finding.keys)
+    return [finding for finding in found if not finding.keys <= told]
 
 
 def by_weight(findings: Iterable[Finding]) -> list[Finding]:

@@ -7,14 +7,16 @@ in the columns that both have: another release may have added some. Views have n
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pocketfleet.errors import SnapshotUnusable
+from pocketfleet.runtime.guest import FOLDERS
 from pocketfleet.runtime.still_files import quoted
 from pocketfleet.runtime.tables import named, opened, tables
 
@@ -25,6 +27,10 @@ _AT_ONCE = 500
 #: Kept beside the real ones by PocketBase: previews of images, and notes of its file store.
 _MADE_FROM_OTHERS = "thumbs_"
 _NOTES = ".attrs"
+#: What lies beside the data, the tenant's own.
+_OWN = tuple(name for name in FOLDERS if name != "pb_data")
+#: Tables of 0.22 that are collections from 0.23 on, with the ids that they get then.
+_TO_COLLECTIONS = {"_admins": ("pbc_3142635823", "auth"), "_externalAuths": ("pbc_2281828961", "base")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +56,20 @@ class Changes:
 
     records: dict[str, Changed]
     files: Changed
+    #: paths of files that the tenant put beside the data, hooks, migrations and public ones: `pb_public/index.html`
+    own: Changed
     #: collections that came, went, or have other fields, rules or indexes
     schema: list[str]
 
     @property
     def nothing(self) -> bool:
         """Whether going back would lose no record and no file; an upgrade alone changes the schema."""
-        return not self.records and self.files.total == 0
+        return not self.records and self.files.total == 0 and self.own.total == 0
+
+    @property
+    def besides(self) -> dict[str, Any]:
+        """All but the records, as JSON."""
+        return {"files": asdict(self.files), "own": asdict(self.own), "schema": self.schema}
 
 
 def changes_between(old: Path, new: Path, *, listed: int | None = LISTED) -> Changes:
@@ -75,7 +88,8 @@ def changes_between(old: Path, new: Path, *, listed: int | None = LISTED) -> Cha
     schema = sorted(
         str((now.get(key) or was[key])["name"]) for key in was.keys() | now.keys() if was.get(key) != now.get(key)
     )
-    return Changes(records=records, files=_files(old / "pb_data", new / "pb_data", listed), schema=schema)
+    files = _files(old / "pb_data" / "storage", new / "pb_data" / "storage", listed)
+    return Changes(records=records, files=files, own=_own(old, new, listed), schema=schema)
 
 
 def records(data: Path, collection: str, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -102,15 +116,16 @@ def _attached(connection: sqlite3.Connection, old: Path) -> dict[str, dict[str, 
 
 
 def _collections(connection: sqlite3.Connection, where: str) -> dict[str, dict[str, Any]]:
-    """By id, without the stamps; 0.22's `_admins` are a collection here, with the id that they get in 0.23."""
+    """By id, without the stamps; 0.22's own tables are collections here, with the ids that they get in 0.23."""
     rows = connection.execute(f"SELECT * FROM {where}._collections").fetchall()  # noqa: S608
     found = {
         row["id"]: {key: row[key] for key in row.keys() if key not in ("created", "updated")}  # noqa: SIM118
         for row in rows
     }
-    present = connection.execute(f"SELECT name FROM {where}.sqlite_master WHERE name = '_admins'")  # noqa: S608
-    if present.fetchone():
-        found["pbc_3142635823"] = {"name": "_admins", "type": "auth"}
+    there = {row["name"] for row in connection.execute(f"SELECT name FROM {where}.sqlite_master")}  # noqa: S608
+    if "_admins" in there:
+        for name, (key, kind) in _TO_COLLECTIONS.items():
+            found[key] = {"name": name, "type": kind}
     return found
 
 
@@ -155,24 +170,47 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _files(old: Path, new: Path, listed: int | None) -> Changed:
-    before, after = _stored(old / "storage"), _stored(new / "storage")
-    created = sorted(after.keys() - before.keys())
-    deleted = sorted(before.keys() - after.keys())
-    changed = sorted(path for path in before.keys() & after.keys() if before[path] != after[path])
+    before, after = _stored(old, old), _stored(new, new)
+    return _changed(
+        before, after, [path for path in before.keys() & after.keys() if before[path] != after[path]], listed
+    )
+
+
+def _own(old: Path, new: Path, listed: int | None) -> Changed:
+    """Touching a file is no work: where times alone differ, contents are compared."""
+    before: dict[str, tuple[int, int]] = {}
+    after: dict[str, tuple[int, int]] = {}
+    for name in _OWN:
+        before |= _stored(old / name, old)
+        after |= _stored(new / name, new)
+    unlike = [path for path in before.keys() & after.keys() if before[path] != after[path]]
+    return _changed(before, after, [path for path in unlike if not _same_content(old / path, new / path)], listed)
+
+
+def _changed(before: Collection[str], after: Collection[str], unlike: Iterable[str], listed: int | None) -> Changed:
+    created, changed, deleted = sorted({*after} - {*before}), sorted(unlike), sorted({*before} - {*after})
     return Changed(len(created), len(changed), len(deleted), created[:listed], changed[:listed], deleted[:listed])
 
 
-def _stored(storage: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of every file of a record; previews and notes are made anew by themselves."""
+def _same_content(one: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if one.is_symlink() or other.is_symlink():
+            return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+        return filecmp.cmp(one, other, shallow=False)
+    return False
+
+
+def _stored(top: Path, root: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file below `top`, by path below `root`; previews and notes are made anew by themselves."""
     found = {}
-    for folder, inner, names in os.walk(storage):
+    for folder, inner, names in os.walk(top):
         inner[:] = [name for name in inner if not name.startswith(_MADE_FROM_OTHERS)]
         for name in names:
             path = Path(folder) / name
             with contextlib.suppress(OSError):
                 known = path.lstat()
                 if not name.endswith(_NOTES):
-                    found[str(path.relative_to(storage))] = (known.st_size, known.st_mtime_ns)
+                    found[str(path.relative_to(root))] = (known.st_size, known.st_mtime_ns)
     return found
 
 

@@ -26,8 +26,8 @@ async def write_losses(
     """All records and files that `new` has and `old` has not, or not so, at `target`: flushed, then renamed.
 
     `lost.json` has the numbers and the ids of what was deleted (going back brings that back), `records/NAME.json` the
-    created and changed records of a collection, `files/` the files as they lie in storage. Raises SnapshotUnusable,
-    DiskTrouble.
+    created and changed records of a collection, `files/` the files as they lie in storage, `own/` those of hooks,
+    migrations and public files. Raises SnapshotUnusable, DiskTrouble.
     """
 
     def work(errand: Errand) -> Written:
@@ -51,7 +51,7 @@ async def write_losses(
 
 def _pack(archive: zipfile.ZipFile, new: Path, changes: Changes, facts: Mapping[str, Any], errand: Errand) -> None:
     found = {name: asdict(changed) for name, changed in changes.records.items()}
-    summary = {"version": VERSION, **facts, "records": found, "files": asdict(changes.files), "schema": changes.schema}
+    summary = {"version": VERSION, **facts, "records": found, **changes.besides}
     archive.writestr("lost.json", json.dumps(summary, indent=1))
     for name, changed in changes.records.items():
         errand.say(None, f"writing records of {name}")
@@ -61,11 +61,14 @@ def _pack(archive: zipfile.ZipFile, new: Path, changes: Changes, facts: Mapping[
             opened.write(b'], "changed": [')
             _write_records(opened, new, name, changed.changed_ids)
             opened.write(b"]}\n")
-    for path in [*changes.files.created_ids, *changes.files.changed_ids]:
-        errand.check()
-        source = new / "pb_data" / "storage" / path
-        if stat.S_ISREG(source.lstat().st_mode):
-            archive.write(source, f"files/{path}", zipfile.ZIP_STORED)
+    for changed, folder, name in (
+        (changes.files, new / "pb_data" / "storage", "files"),
+        (changes.own, new, "own"),
+    ):
+        for path in [*changed.created_ids, *changed.changed_ids]:
+            errand.check()
+            if stat.S_ISREG((folder / path).lstat().st_mode):
+                archive.write(folder / path, f"{name}/{path}", zipfile.ZIP_STORED)
 
 
 def _write_records(opened: Any, new: Path, collection: str, ids: list[str]) -> None:

@@ -90,6 +90,11 @@ def schema_fingerprint(data: Path, *, live: bool = False) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def settings_fingerprint(data: Path, *, live: bool = False) -> str:
+    """SHA-256 of PocketBase's settings as they are stored, encrypted or not; saving them unchanged may change it."""
+    return hashlib.sha256(raw_settings(data, live=live).encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def _digest(connection: sqlite3.Connection, table: str) -> dict[str, str]:
     names = columns(connection, table)
     digests = [hashlib.sha256() for _ in names]

@@ -89,6 +89,8 @@ class Keeper:
         self._checking: asyncio.Task[bool] | None = None
         self._publishing: asyncio.Task[None] | None = None
         self._burying: asyncio.Task[None] | None = None
+        #: what was spawned and has not answered yet
+        self._starting: Running | None = None
         self._departure: _Departure | None = None
         #: why we ended it ourselves, where nobody asked for that
         self._verdict = ""
@@ -162,21 +164,37 @@ class Keeper:
         finally:
             self._waiting -= 1
 
-    async def sleep(self, cause: str, *, drain: float | None, manner: Manner) -> bool:
+    async def sleep(self, cause: str, *, drain: float | None, manner: Manner, grace: float | None = None) -> bool:
         """See Supervisor.sleep and Supervisor.halt."""
-        while self._departure or self._waking:
-            if manner is Manner.QUIET:
-                return False
-            await _settled(self._departure.task if self._departure else self._waking)
+        if not await self._is_settled(drain, manner, grace):
+            return False
         if manner is Manner.QUIET and (self._copies or self._is_restarting()):
             return False
         if self._running is None:
             await _settled(self._burying)
             return True
         departure = _Departure()
-        departure.task = _begin(self._leave(departure, self._running, cause, drain, manner))
+        departure.task = _begin(self._leave(departure, self._running, cause, drain, manner, self._grace(grace)))
         self._departure = departure
         return await asyncio.shield(departure.task)
+
+    async def _is_settled(self, drain: float | None, manner: Manner, grace: float | None) -> bool:
+        """Whether no start and no sleep of others goes on. Who may wait only so long ends what does not end."""
+        bound = {Manner.QUIET: 0.0, Manner.HALT: drain, Manner.FORCED: grace}[manner]
+        give_up = math.inf if bound is None else time.monotonic() + bound
+        while self._departure or self._waking:
+            left = give_up - time.monotonic()
+            if left <= 0 and manner is not Manner.FORCED:
+                return False
+            if left <= 0 and (doomed := self._running or self._starting):
+                self._runner.signal(doomed, signal.SIGKILL)
+            task = self._departure.task if self._departure else self._waking
+            # past its time it may be just about to be spawned
+            await _settled(task, None if left == math.inf else max(left, _DRAIN_PAUSE))
+        return True
+
+    def _grace(self, grace: float | None) -> float:
+        return self._config.stop_timeout if grace is None else min(grace, self._config.stop_timeout)
 
     @asynccontextmanager
     async def at_rest(self, cause: str) -> AsyncIterator[Lock]:
@@ -302,8 +320,11 @@ class Keeper:
         guest = self._around.guest_of(self._id)
         await self._around.log(self._id).finish()
         with await self._take_lock(self._config.stop_timeout) as lock:
-            running = await self._runner.start(guest, lock)
-        trouble = await self._trouble_until_it_answers(running, probe.FIRST_PAUSE)
+            running = self._starting = await self._runner.start(guest, lock)
+        try:
+            trouble = await self._trouble_until_it_answers(running, probe.FIRST_PAUSE)
+        finally:
+            self._starting = None
         if trouble is None:
             return running
         await self._bury(running)
@@ -371,7 +392,7 @@ class Keeper:
             if waited > self._config.start_timeout:
                 said = redact(self._around.log(self._id).last_output())[-500:]
                 self._verdict = f"PocketBase accepted no connection for {waited:.0f} s and was ended. It said: {said}"
-                await self._end(running)
+                await self._end(running, self._config.stop_timeout)
                 return self._verdict
             await asyncio.sleep(probe.pause(waited))
         return why_it_ended(ended.result(), self._around.log(self._id).last_output(), answered=False)
@@ -398,7 +419,7 @@ class Keeper:
             _log.warning("died pid=%d: %s", running.pid, reason, extra={"instance": self._id})
 
     async def _leave(
-        self, departure: _Departure, running: Running, cause: str, drain: float | None, manner: Manner
+        self, departure: _Departure, running: Running, cause: str, drain: float | None, manner: Manner, grace: float
     ) -> bool:
         """1 route away, 2 nothing in flight, 3 SIGTERM (from here on there is no way back), 4 files at rest."""
         _log.info("going to sleep: %s", cause, extra={"instance": self._id})
@@ -410,7 +431,7 @@ class Keeper:
                 _log.info("stays awake: requests are in flight", extra={"instance": self._id})
                 return False
             async with self._turn:
-                await self._stop(running, cause)
+                await self._stop(running, cause, grace)
             return True
         finally:
             self._departure = None
@@ -444,20 +465,20 @@ class Keeper:
             _log.warning("connections not known: %s", error, extra={"instance": self._id})
             return math.inf
 
-    async def _stop(self, running: Running, cause: str) -> None:
-        killed = await self._end(running)
+    async def _stop(self, running: Running, cause: str, grace: float) -> None:
+        killed = await self._end(running, grace)
         self._running = None
         await self._bury(running, put_in_order=True)
         self._failures.forgive()
-        self._note(f"slept: {cause}" + (f" (killed after {self._config.stop_timeout:g} s)" if killed else ""))
+        self._note(f"slept: {cause}" + (f" (killed after {grace:g} s)" if killed else ""))
         self._say(Process.ASLEEP)
         _log.info("asleep: %s", cause, extra={"instance": self._id})
 
-    async def _end(self, running: Running) -> bool:
+    async def _end(self, running: Running, grace: float) -> bool:
         """SIGTERM, and SIGKILL after the grace; whether that was needed."""
         ended = self._runner.ended(running)
         self._runner.signal(running, signal.SIGTERM)
-        await asyncio.wait({ended}, timeout=self._config.stop_timeout)
+        await asyncio.wait({ended}, timeout=grace)
         if ended.done():
             return False
         self._runner.signal(running, signal.SIGKILL)
@@ -514,7 +535,7 @@ def _begin(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     return task
 
 
-async def _settled(task: asyncio.Task[Any] | None) -> None:
-    """Wait for its end, whatever it is; being cancelled here leaves it alone."""
+async def _settled(task: asyncio.Task[Any] | None, seconds: float | None = None) -> None:
+    """Wait for its end, whatever it is, so many seconds at most; being cancelled here leaves it alone."""
     if task is not None:
-        await asyncio.wait({task})
+        await asyncio.wait({task}, timeout=seconds)

@@ -6,7 +6,10 @@ PocketBase's own zips (`pb_data/backups`) are in no snapshot; they are moved ove
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import shutil
+import stat
 from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +24,11 @@ from pocketfleet.runtime.manifest import Manifest
 PREFIX = ".replaced-"
 #: Such a folder holds an instance's only data: its own folder was moved out of the way where names cannot be exchanged.
 _ASIDE = ".aside-"
+#: Such a folder was a snapshot, whose data took the place of its instance's.
+_GIVEN = "given-"
+_REPLACED = "replaced"
+
+_log = logging.getLogger(__name__)
 
 
 def fresh_name(folder: Path, snapshot_id: str) -> Path:
@@ -41,6 +49,110 @@ def put_back(data: Path, live: Path, fresh: Path, manifest: Manifest, errand: Er
     errand.check()
     replace(fresh, live)
     recover(fresh.parent, live, ())
+
+
+def hand_over(snapshot: Path, live: Path, errand: Errand) -> None:
+    """The data of `snapshot` itself becomes the folder `live`, which takes no room; then it is no snapshot any more.
+
+    1 the snapshot's folder gets a name that says so; 2 `live` goes aside into it; 3 its data takes that place;
+    4 files under storage that other snapshots share are replaced by those that `live` had of its own, where they are
+    the same; 5 PocketBase's own zips are moved over; 6 what was replaced is removed. Killed at any point and called
+    again, it ends the same. Where 2 or 3 fails it is a snapshot again, and `live` is as it was. What is left of the
+    snapshot's folder says that it was done, until `forget_given`. The caller holds the instance's lock.
+    Raises SnapshotUnusable where there is no such snapshot, OSError.
+    """
+    given = snapshot.with_name(_GIVEN + snapshot.name)
+    if not given.exists():
+        if not (snapshot / "data").is_dir():
+            raise SnapshotUnusable(f"The snapshot {snapshot.name} is gone.", snapshot=snapshot.name)
+        snapshot.rename(given)
+    try:
+        _swap(given, live)
+    except OSError:
+        if (given / "data").exists() and live.exists():
+            given.rename(snapshot)
+        raise
+    try:
+        _own_files(given / _REPLACED, live, errand)
+        _clear_replaced(given / _REPLACED, live)
+    except OSError as error:
+        # the data is in its place, and that counts; `forget_given` tries again
+        _log.warning("what a snapshot replaced is not cleared away: %s", error)
+
+
+def forget_given(folder: Path, live: Path) -> None:
+    """What `hand_over` has left in an instance's folder of snapshots goes, unless it holds data. Raises OSError."""
+    for given in folder.glob(f"{_GIVEN}*"):
+        if not (given / "data").exists():
+            _clear_replaced(given / _REPLACED, live)
+            remove_tree(given)
+
+
+def _clear_replaced(replaced: Path, live: Path) -> None:
+    _keep_zips(replaced, live)
+    remove_tree(replaced)
+
+
+def _swap(given: Path, live: Path) -> None:
+    data, replaced = given / "data", given / _REPLACED
+    if not data.exists():
+        return
+    if live.exists():
+        live.rename(replaced)
+    try:
+        data.rename(live)
+    except OSError:
+        replaced.rename(live)
+        raise
+    flush(given)
+    flush(live.parent)
+
+
+def _own_files(replaced: Path, live: Path, errand: Errand) -> None:
+    """Give a file a content of its own where its name is one of several: other snapshots must never change with it."""
+    for folder, _, names in os.walk(live / "pb_data" / "storage"):
+        errand.check()
+        shared = [name for name in names if _is_shared(Path(folder) / name)]
+        if shared:
+            with ExitStack() as opened:
+                own = _same_place(opened, replaced, Path(folder).relative_to(live))
+                for name in shared:
+                    _take_own(own, Path(folder) / name)
+
+
+def _is_shared(path: Path) -> bool:
+    known = path.lstat()
+    return known.st_nlink > 1 and stat.S_ISREG(known.st_mode)
+
+
+def _same_place(opened: ExitStack, root: Path, below: Path) -> int | None:
+    """The folder there, along open folders: its tenant may have put links there. None where it is none."""
+    try:
+        folder = opened.enter_context(opened_folder(root))
+        for part in below.parts:
+            folder = opened.enter_context(opened_folder(part, folder))
+    except OSError:
+        return None
+    return folder
+
+
+def _take_own(own: int | None, path: Path) -> None:
+    """The file that was there before, if it is the same one; else a copy, if there is room for it."""
+    known = path.lstat()
+    if own is not None:
+        with contextlib.suppress(OSError):
+            found = os.stat(path.name, dir_fd=own, follow_symlinks=False)
+            same = (found.st_size, found.st_mtime_ns) == (known.st_size, known.st_mtime_ns)
+            if same and stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                os.rename(path.name, path, src_dir_fd=own)
+                return
+    fresh = path.with_name(f".own-{path.name}"[:255])
+    try:
+        shutil.copy2(path, fresh, follow_symlinks=False)
+        fresh.rename(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        _log.warning("%s shares its content with snapshots: %s", path, error)
 
 
 def copy_whole(data: Path, fresh: Path, manifest: Manifest, errand: Errand) -> None:
@@ -82,8 +194,7 @@ def recover(folder: Path, live: Path, in_use: Collection[Path]) -> None:
             aside.rename(live)
     for replaced in sorted(folder.glob(f"{PREFIX}*")):
         if replaced not in in_use:
-            _keep_zips(replaced, live)
-            remove_tree(replaced)
+            _clear_replaced(replaced, live)
 
 
 def _keep_zips(replaced: Path, live: Path) -> None:

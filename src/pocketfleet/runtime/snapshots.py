@@ -64,7 +64,7 @@ class SnapshotStore:
     def present(self, instance_id: str) -> list[str]:
         """Ids of all finished ones, in no order."""
         with contextlib.suppress(FileNotFoundError):
-            return [path.name for path in self._folder(instance_id).iterdir() if not path.name.startswith(".")]
+            return [path.name for path in self._folder(instance_id).iterdir() if path.name.isalnum()]
         return []
 
     async def take(
@@ -137,6 +137,27 @@ class SnapshotStore:
 
         await carry_out(work, progress)
         _log.info("snapshot %s put back", snapshot_id, extra={"instance": instance_id})
+
+    async def hand_over(self, instance_id: str, snapshot_id: str) -> None:
+        """The instance's folder becomes what the snapshot holds, by renames alone, and there is no such snapshot any
+        more. The caller holds its lock; called again after it was done, nothing happens until `forget_given`.
+
+        Raises SnapshotUnusable, DiskTrouble; the instance's folder and the snapshot are as they were then.
+        """
+        _log.info("handing over snapshot %s", snapshot_id, extra={"instance": instance_id})
+        snapshot, live = self._folder(instance_id) / snapshot_id, self._config.instances / instance_id
+
+        def work(errand: Errand) -> None:
+            with disk_trouble("The snapshot could not take its instance's place"):
+                putting_back.hand_over(snapshot, live, errand)
+
+        await carry_out(work)
+
+    async def forget_given(self, instance_id: str) -> None:
+        """What `hand_over` left behind, once nobody calls it again."""
+        with disk_trouble("What is left of a snapshot could not be removed"):
+            live = self._config.instances / instance_id
+            await asyncio.to_thread(putting_back.forget_given, self._folder(instance_id), live)
 
     async def copy_to(self, instance_id: str, snapshot_id: str, target: Path, progress: Progress | None = None) -> None:
         """`target` becomes a folder with a copy of its own of the snapshot's data; what was there is replaced.

@@ -56,25 +56,29 @@ class Supervisor:
         with self._kept(instance_id) as keeper:
             return await keeper.ensure(cause, suspect=suspect)
 
-    async def sleep(self, instance_id: str, *, cause: str, drain: float | None, quiet_only: bool) -> bool:
+    async def sleep(
+        self, instance_id: str, *, cause: str, drain: float | None, quiet_only: bool, grace: float | None = None
+    ) -> bool:
         """Put it to sleep; whether it sleeps. 1 route away, 2 drain, 3 SIGTERM, SIGKILL after the grace, 4 at rest.
 
         `drain`: seconds that what is in flight gets to end; None for as long as it takes where `quiet_only`, else for
         `stop_timeout`. `quiet_only`: give up, and publish the route again, if requests came or time is up.
+        `grace`: seconds from SIGTERM to SIGKILL, `stop_timeout` at most and where None; given, a start or another
+        sleep that is under way gets no more than that either.
         Past SIGTERM a request waits for the end and starts it anew. It goes on when the caller goes away.
         """
         manner = Manner.QUIET if quiet_only else Manner.FORCED
         with self._kept(instance_id) as keeper:
-            return await keeper.sleep(cause, drain=drain, manner=manner)
+            return await keeper.sleep(cause, drain=drain, manner=manner, grace=grace)
 
-    async def halt(self, instance_id: str, *, cause: str, drain: float) -> bool:
+    async def halt(self, instance_id: str, *, cause: str, drain: float, grace: float | None = None) -> bool:
         """Put to sleep what the gate holds; whether it sleeps. As `sleep`, but nobody's request is cut off.
 
         Parked requests are meant to wait and event streams to end, so neither counts. If anything else is still in
-        flight after `drain` seconds, the route is published again and the instance stays awake.
+        flight after `drain` seconds, or it is still starting, the route is published again and it stays awake.
         """
         with self._kept(instance_id) as keeper:
-            return await keeper.sleep(cause, drain=drain, manner=Manner.HALT)
+            return await keeper.sleep(cause, drain=drain, manner=Manner.HALT, grace=grace)
 
     async def publish(self, instance_id: str) -> None:
         """Tell the edge again where an awake instance is: after a hold, during which nothing was published."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pocketfleet.errors import SettingsEncrypted, SnapshotUnusable
+from pocketfleet.errors import SnapshotUnusable
 from pocketfleet.runtime import tables
 from pocketfleet.runtime.databases import settle
 from pocketfleet.runtime.still_files import open_at_rest
@@ -25,29 +24,31 @@ class SwitchedOff:
     backups_s3: bool = False
 
 
-def switch_off(folder: Path, *, mail: bool, s3: bool) -> SwitchedOff:
-    """In the settings of the `pb_data` below `folder`, an instance's that sleeps or a copy of ours: 0.22 and later.
-
-    Everything else in them stays. Blocks. Raises SettingsEncrypted where there is something to do and they cannot be
-    read, SnapshotUnusable, DiskTrouble.
-    """
-    if not (mail or s3):
-        return SwitchedOff()
-    raw = tables.raw_settings(folder)
-    settings = _loaded(raw)
-    if settings is None:
-        raise SettingsEncrypted(
-            "The settings of this data are encrypted, so its mail and S3 cannot be switched off. "
-            "Clone it as it is: `--keep-mail --keep-s3`."
-        )
-    done = SwitchedOff(
+def switch_off(settings: dict[str, Any], *, mail: bool, s3: bool) -> SwitchedOff:
+    """In these settings, as 0.22 and later have them; everything else in them stays."""
+    return SwitchedOff(
         mail and _switch(settings, "smtp"),
         s3 and _switch(settings, "s3"),
         s3 and _switch(settings, "backups", "s3"),
     )
-    if done != SwitchedOff():
-        _write(folder, settings)
-    return done
+
+
+def write_settings(folder: Path, text: str) -> None:
+    """As the settings of the `pb_data` below `folder`, an instance's that sleeps or a copy of ours, are stored.
+
+    Blocks. Raises SnapshotUnusable, DiskTrouble.
+    """
+    path = folder / "pb_data" / "data.db"
+    try:
+        with open_at_rest(path, folder) as connection:
+            column = "key" if "key" in tables.columns(connection, "_params") else "id"
+            connection.execute(
+                f"UPDATE _params SET value = ? WHERE {column} = 'settings'",  # noqa: S608 - one of two names
+                [text],
+            )
+        settle(path)
+    except sqlite3.Error as error:
+        raise SnapshotUnusable(f"The settings cannot be written: {error}.", file="data.db") from error
 
 
 def _switch(settings: dict[str, Any], *path: str) -> bool:
@@ -59,28 +60,3 @@ def _switch(settings: dict[str, Any], *path: str) -> bool:
         return False
     part["enabled"] = False
     return True
-
-
-def _loaded(raw: str) -> dict[str, Any] | None:
-    """Nothing saved yet: nothing is on."""
-    if not raw:
-        return {}
-    try:
-        found = json.loads(raw)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _write(folder: Path, settings: dict[str, Any]) -> None:
-    path = folder / "pb_data" / "data.db"
-    try:
-        with open_at_rest(path, folder) as connection:
-            column = "key" if "key" in tables.columns(connection, "_params") else "id"
-            connection.execute(
-                f"UPDATE _params SET value = ? WHERE {column} = 'settings'",  # noqa: S608 - one of two names
-                [json.dumps(settings)],
-            )
-        settle(path)
-    except sqlite3.Error as error:
-        raise SnapshotUnusable(f"The settings cannot be written: {error}.", file="data.db") from error

@@ -167,6 +167,7 @@ def _work(snapshots: SnapshotStore, verb: str, place: Path) -> Callable[[], Awai
     return {
         "put_back": lambda: snapshots.put_back(INSTANCE, "one"),
         "put_back-by-hand": lambda: snapshots.put_back(INSTANCE, "one"),
+        "hand_over": lambda: snapshots.hand_over(INSTANCE, "one"),
         "take": lambda: snapshots.take(INSTANCE, "two", release="0.40.6", awake=False, base="one"),
         "copy_to": lambda: snapshots.copy_to(INSTANCE, "one", target),
         "remove": lambda: snapshots.remove(INSTANCE, "one"),

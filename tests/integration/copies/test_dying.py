@@ -53,6 +53,22 @@ def test_put_back_ends_wholly_old_or_wholly_new(home: Path, verb: str) -> None:
     assert outcomes == {True, False}
 
 
+def test_handing_over_goes_on_wherever_it_was_killed(home: Path) -> None:
+    answer = _told(home, "hand_over")
+    new = _put_back(answer)
+    plain_old = {path: content for path, content in answer["old"].items() if path not in _ZIPS}
+    plain_new = {path: content for path, content in new.items() if path not in _ZIPS}
+    for item in answer["told"]:
+        after = {path: content for path, content in item["after"]["instances"].items() if path not in _ZIPS}
+        assert after in (plain_old, plain_new, {}), item["at"]
+        # the operation that does it is always taken up again; a sweep before that takes nothing away
+        assert item["present"] in (["one"], []), item["at"]
+        assert item["names"] in (["one"], ["given-one"]), item["at"]
+        if item["way"] == "again":
+            assert item["instances"] == new, item["at"]
+            assert item["names"] == ["given-one"], item["at"]
+
+
 def test_a_snapshot_that_was_not_finished_is_none(home: Path) -> None:
     answer = _told(home, "take")
     for item in answer["told"]:

@@ -7,12 +7,18 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.test.utils import CaptureQueriesContext
 
 from pocketfleet.actions import copies, copy_records
 from pocketfleet.actions.instances import change_settings
+from pocketfleet.domain.hostnames import new_id
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import BackupNotFound, WrongSetting
 from pocketfleet.models import Backup, Event, Instance, Operation
+from pocketfleet.operations.database import Database
 from tests.integration.copies_operations.yard import HOOK, Yard
 
 
@@ -138,3 +144,47 @@ async def test_a_plan_that_does_not_fit_is_refused(yard: Yard) -> None:
         with pytest.raises(WrongSetting):
             await yard.ask(change_settings, instance.id, {"backup_plan": plan})
     assert (await yard.database.call(Instance.objects.get, id=instance.id)).backup_plan == {}
+
+
+async def test_only_what_is_due_is_read(yard: Yard) -> None:
+    instance, other = await yard.create(), await yard.create("other")
+    now = datetime.now(UTC)
+    for one, cron in ((instance, "0 3 * * *"), (other, "0 3 1 1 *")):
+        await yard.ask(change_settings, one.id, {"backup_plan": {"cron": cron}})
+    row = await yard.row(instance)
+    assert row.next_backup_at is not None
+    assert now < row.next_backup_at <= now + timedelta(days=1)
+
+    def queries(at: datetime) -> int:
+        with CaptureQueriesContext(connection) as asked:
+            copy_records.begin_due_backups(at)
+        return len(asked)
+
+    assert await yard.database.call(queries, now) == 1
+    plan = await yard.database.call(explained, now)
+    assert "instance_backup_due" in plan, plan
+    await yard.ask(change_settings, instance.id, {"backup_plan": {}})
+    assert (await yard.row(instance)).next_backup_at is None
+
+
+def explained(now: datetime) -> str:
+    """How the database finds what is due."""
+    if connection.vendor != "sqlite":
+        return "instance_backup_due"  # PostgreSQL reads so few rows as they lie
+    return str(copy_records.due_for_backup(now).explain())
+
+
+async def test_plans_from_before_the_column_keep_their_time(database: Database) -> None:
+    def migrated() -> dict[str | None, datetime | None]:
+        executor = MigrationExecutor(connection)
+        executor.migrate([("pocketfleet", "0002_upgrades")])
+        old = executor.loader.project_state([("pocketfleet", "0002_upgrades")]).apps.get_model(
+            "pocketfleet", "Instance"
+        )
+        served = datetime(2026, 3, 1, 3, tzinfo=UTC)
+        for number, (name, plan) in enumerate({"with": {"cron": "0 3 * * *"}, "without": {}}.items()):
+            old.objects.create(id=new_id(), name=name, number=number, backup_plan=plan, backed_up_for=served)
+        call_command("migrate", verbosity=0)
+        return dict(Instance.objects.values_list("name", "next_backup_at"))
+
+    assert await database.call(migrated) == {"with": datetime(2026, 3, 2, 3, tzinfo=UTC), "without": None}

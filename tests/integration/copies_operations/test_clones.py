@@ -14,6 +14,7 @@ from pocketfleet.actions.instances import change_secrets
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import NameTaken, WrongUsage
 from pocketfleet.models import Instance
+from pocketfleet.runtime import inspect
 from tests.integration.copies_operations.yard import EMAIL, HOOK, PASSWORD, Visitor, Yard
 
 MAIL = {"smtp": {"enabled": True, "host": "mail.example.org", "port": 587}}
@@ -89,6 +90,32 @@ async def test_s3_is_switched_off(yard: Yard, version: str) -> None:
     settings = await (await yard.wake(row)).settings()
     assert settings["s3"]["enabled"] is False
     assert settings["backups"]["s3"]["enabled"] is False
+
+
+@pytest.mark.parametrize("version", ["0.22.27", "0.40.6"])
+async def test_encrypted_settings_are_switched_off_with_their_key(yard: Yard, version: str) -> None:
+    key = "k" * 32
+    instance = await yard.create(version=version)
+    await yard.ask(change_secrets, instance.id, {"PB_ENCRYPTION_KEY": key})
+    await yard.workshop.fleet.renew([instance.id])
+    await yard.sleep(instance)
+    visitor = await yard.wake(instance)
+    await visitor.settings(**MAIL, meta={"appName": "mine", "senderAddress": "a@example.org", "senderName": "a"})
+    assert inspect.settings(yard.folder(instance), live=True) is None
+    _, operation = await yard.ask(copies.clone_instance, instance.id, "copy")
+    assert (await yard.ended(operation)).result["switched_off"] == ["mail"]
+    row = await yard.database.call(Instance.objects.get, name="copy")
+    settings = await (await yard.wake(row)).settings()
+    assert settings["smtp"]["enabled"] is False
+    assert settings["smtp"]["host"] == "mail.example.org"
+    assert settings["meta"]["appName"] == "mine"
+    assert inspect.settings(yard.folder(row), live=True) is None
+    assert (await visitor.settings())["smtp"]["enabled"] is True
+    assert yard.incoming() == []
+    # another key than the data has
+    await yard.ask(change_secrets, instance.id, {"PB_ENCRYPTION_KEY": "x" * 32})
+    _, operation = await yard.ask(copies.clone_instance, instance.id, "second")
+    assert (await yard.ended(operation, OperationState.FAILED)).error["code"] == "settings_encrypted"
 
 
 async def test_encrypted_settings_are_cloned_as_they_are_or_not_at_all(yard: Yard) -> None:

@@ -8,7 +8,10 @@ import shutil
 import time
 from pathlib import Path
 
+import pytest
+
 from pocketfleet.domain.states import Process
+from pocketfleet.errors import StartFailed
 from pocketfleet.runtime import idle as idle_module
 from pocketfleet.runtime import processes
 from pocketfleet.runtime.idle import IdleSweeper
@@ -138,6 +141,23 @@ async def test_one_that_ignores_the_signal_is_killed(home: Path) -> None:
         assert await place.supervisor.sleep(guest.instance_id, cause="off", drain=0, quiet_only=False)
         assert processes.start_time(pid) is None
         assert "killed after 0.3 s" in place.log_text(guest)
+
+
+async def test_a_start_without_end_is_not_waited_for_by_who_has_no_time(home: Path) -> None:
+    deaf = home / "deaf"
+    deaf.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.05; done\n")
+    deaf.chmod(0o755)
+    async with house(home, start_timeout=3600, stop_timeout=3600) as place:
+        guest = place.add(deaf)
+        waking = asyncio.create_task(place.supervisor.ensure(guest.instance_id, cause="GET /"))
+        await until(lambda: (place.config.run / f"{guest.instance_id}.json").exists() and place.pid(guest))
+        pid = place.pid(guest)
+        assert not await place.supervisor.halt(guest.instance_id, cause="hold", drain=0.1, grace=0.1)
+        assert processes.start_time(pid) is not None
+        assert await place.supervisor.sleep(guest.instance_id, cause="back", drain=0, quiet_only=False, grace=0.1)
+        assert processes.start_time(pid) is None
+        with pytest.raises(StartFailed):
+            await waking
 
 
 async def test_at_rest_holds_the_lock_and_starts_wait(place: House, home: Path) -> None:

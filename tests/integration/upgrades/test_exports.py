@@ -32,13 +32,18 @@ async def test_everything_that_would_be_lost_is_in_it(tmp_path: Path) -> None:
     old = make(tmp_path / "old", {"same": "a", "changed": "before", "gone": "b"}, {"c1/same/one.txt": "one"})
     new = make(tmp_path / "new", {"same": "a", "changed": "after", **many}, {"c1/new/two.txt": "two"})
     (new / "pb_data" / "storage" / "c1" / "new" / "link.txt").symlink_to("/etc/hostname")
+    for folder, text in ((old, "before"), (new, "after")):
+        (folder / "pb_public").mkdir()
+        (folder / "pb_public" / "index.html").write_text(text)
     target = tmp_path / "out" / "lost.zip"
     written = await write_losses(old, new, target, {"from": "0.40.6", "to": "0.36.9"})
     assert written.size == target.stat().st_size
     assert [path.name for path in target.parent.iterdir()] == ["lost.zip"]
     with zipfile.ZipFile(target) as archive:
         assert archive.testzip() is None
-        assert sorted(archive.namelist()) == ["files/c1/new/two.txt", "lost.json", "records/notes.json"]
+        names = ["files/c1/new/two.txt", "lost.json", "own/pb_public/index.html", "records/notes.json"]
+        assert sorted(archive.namelist()) == names
+        assert archive.read("own/pb_public/index.html") == b"after"
         assert archive.read("files/c1/new/two.txt") == b"two"
         found = json.loads(archive.read("records/notes.json"))
         summary = json.loads(archive.read("lost.json"))

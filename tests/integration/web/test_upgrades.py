@@ -82,6 +82,36 @@ def test_rehearsals_are_listed_in_short_and_shown_whole(served: Served) -> None:
     assert served.operator.get(f"{API}/rehearsals/nothing").json()["code"] == "rehearsal_not_found"
 
 
+def test_what_is_accepted_is_a_report_on_this_very_change(served: Served) -> None:
+    shop, other = make_instance("shop", release="0.40.5"), make_instance("other")
+    path = f"{API}/instances/shop/upgrade"
+
+    def accepted(body: dict[str, Any]) -> Any:
+        answer = served.operator.post(path, json={"range": "0.40.6", **body})
+        assert answer.status_code == 202, answer.text
+        operation = Operation.objects.get(id=answer.json()["operation"]["id"])
+        finish(operation, OperationState.ASKING)
+        return operation.params["accept_changes"], operation.params["accepted"]
+
+    def rehearsed(instance: Any, old: str, new: str) -> str:
+        fields = {"instance": instance, "from_release": old, "to_release": new, "operation_id": "x"}
+        return Rehearsal.objects.create(**fields, verdict="changed").id
+
+    elsewhere = [rehearsed(shop, "0.40.4", "0.40.6"), rehearsed(other, "0.40.5", "0.40.6")]
+    old = Operation.objects.get(kind="create", instance=shop)
+    assert old.finished_at
+    release = shop.release
+    assert accepted({}) == (False, "")
+    assert accepted({"accept_changes": True}) == (True, "")
+    first, second = rehearsed(shop, release, "0.40.6"), rehearsed(shop, release, "0.40.6")
+    assert accepted({}) == (False, "")
+    assert accepted({"accept_changes": True}) == (True, second)
+    assert accepted({"rehearsal": first}) == (True, first)
+    for wrong, status in ((elsewhere[0], 422), (elsewhere[1], 404), ("nothing", 404)):
+        answer = served.operator.post(path, json={"range": "0.40.6", "rehearsal": wrong})
+        assert answer.status_code == status, answer.text
+
+
 def test_probes_are_set_all_at_once_or_not_at_all(served: Served) -> None:
     shop = make_instance("shop")
     path = f"{API}/instances/shop/probes"

@@ -87,6 +87,15 @@ def test_an_upgrade_asks_with_3_and_tells_all_that_was_found(cli: Cli, double: D
     assert done.err == ""
 
 
+def test_what_is_new_since_the_accepted_report_is_said(cli: Cli, double: Double) -> None:
+    result = {"rehearsal": "rehearsed123456", "new_reasons": ["Everybody can list posts now."]}
+    answers(double, "asking", result=result, **JUDGED)
+    done = cli("upgrade", "shop", "--report", "rehearsed000000")
+    assert done.code == 3
+    assert double.bodies("POST") == [{"rehearsal": "rehearsed000000"}]
+    assert "New since the report that you accepted: Everybody can list posts now." in done.out
+
+
 @pytest.mark.parametrize(("state", "code"), [("succeeded", 0), ("failed", 1), ("asking", 3), ("rolled_back", 4)])
 def test_in_json_it_is_the_operation_whatever_its_end(cli: Cli, double: Double, state: str, code: int) -> None:
     error = {"code": "verification_failed", "detail": "It did not answer."} if code in (1, 4) else {}

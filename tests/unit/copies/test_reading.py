@@ -97,6 +97,22 @@ def _changed(folder: Path, *statements: str) -> Path:
     return folder
 
 
+def test_files_beside_the_data_count_by_what_is_in_them(tmp_path: Path) -> None:
+    old, new = (_changed(tmp_path / name, "SELECT 1") for name in ("old", "new"))
+    for folder, files in (
+        (old, {"pb_hooks/same.pb.js": "1", "pb_public/gone.html": "1", "pb_migrations/1.js": "1"}),
+        (new, {"pb_hooks/same.pb.js": "1", "pb_public/a/new.html": "1", "pb_migrations/1.js": "2"}),
+    ):
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content)
+    os.utime(new / "pb_hooks" / "same.pb.js", (1, 1))
+    found = inspect.changes_between(old, new)
+    own = (found.own.created_ids, found.own.changed_ids, found.own.deleted_ids)
+    assert own == (["pb_public/a/new.html"], ["pb_migrations/1.js"], ["pb_public/gone.html"])
+    assert not found.nothing
+
+
 def test_changes_between_two_copies(tmp_path: Path) -> None:
     old = _changed(tmp_path / "old", "INSERT INTO notes VALUES ('a', '1'), ('b', '2'), ('c', '3')")
     new = _changed(
@@ -126,6 +142,7 @@ def test_changes_between_two_copies(tmp_path: Path) -> None:
         ["c1/a/x"],
     )
     assert found.schema == ["papers", "seen"]
+    assert found.own.total == 0
     assert not found.nothing
     assert [row["word"] for row in inspect.records(new, "papers", notes.created_ids)] == ["4"]
     assert inspect.changes_between(new, new).nothing

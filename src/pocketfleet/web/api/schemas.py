@@ -228,7 +228,13 @@ class UpgradeIn(In):
 
     range: str | None = Field(None, max_length=500, description="What it follows from then on.")
     rehearse_only: bool = Field(False, description="Stop after the rehearsal.")
-    accept_changes: bool = Field(False, description="Go on where the verdict is `changed`.")
+    accept_changes: bool = Field(
+        False,
+        description="Go on where the verdict is `changed`, if the newest rehearsal of this change told all of it.",
+    )
+    rehearsal: str | None = Field(
+        None, max_length=100, description="The rehearsal whose findings are accepted, instead of the newest."
+    )
 
 
 class RollbackIn(In):

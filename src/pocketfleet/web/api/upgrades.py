@@ -44,6 +44,7 @@ def upgrade_instance(request: HttpRequest, ref: str, body: UpgradeIn) -> Status[
         body.range,
         rehearse_only=body.rehearse_only,
         accept_changes=body.accept_changes,
+        rehearsal=body.rehearsal,
         acting_user=caller_of(request).user,
     )
     return started(operation)
