@@ -12,12 +12,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from pocketfleet.actions.events import PROBLEM, tell
+from pocketfleet.actions.limits import check_storage
 from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain.retention import Copy, Retention, to_remove
 from pocketfleet.domain.schedules import BackupPlan
 from pocketfleet.domain.states import OPEN_OPERATION_STATES
-from pocketfleet.errors import BackupNotFound, InstanceNotFound, OperationOpen, WrongSetting
+from pocketfleet.errors import BackupNotFound, InstanceNotFound, OperationOpen, StorageFull, WrongSetting
 from pocketfleet.models import Backup, Instance, Operation, Snapshot
 
 
@@ -183,12 +184,13 @@ def begin_due_backups(now: datetime) -> list[str]:
     However many moments were missed, one is made. An instance that is busy is tried again at the next call.
     """
     begun = []
-    for instance in Instance.objects.filter(deleted_at=None, ready=True).exclude(backup_plan={}):
+    for instance in Instance.objects.filter(deleted_at=None, ready=True).exclude(backup_plan={}).select_related("team"):
         plan = _plan(instance)
         due = plan.last_due(now) if plan else None
         if plan is None or due is None or due <= (instance.backed_up_for or instance.created_at):
             continue
         try:
+            check_storage(instance.team)
             with transaction.atomic():
                 params: dict[str, Any] = {"purpose": "scheduled", "full": plan.full, "keep": plan.keep}
                 operation = open_operation("backup", instance=instance, params=params, acting_user=None)
@@ -196,8 +198,18 @@ def begin_due_backups(now: datetime) -> list[str]:
                 audited(None, "backup_instance", instance.id, due=due.isoformat(), **params)
         except OperationOpen:
             continue
+        except StorageFull as error:
+            _skip_backup(instance, due, error)
+            continue
         begun.append(operation.id)
     return begun
+
+
+def _skip_backup(instance: Instance, due: datetime, error: StorageFull) -> None:
+    """Told once for each moment, not at every look."""
+    with transaction.atomic():
+        Instance.objects.filter(id=instance.id).update(backed_up_for=due)
+        tell(instance.id, "backup_failed", f"The scheduled backup was not made: {error.detail}", PROBLEM)
 
 
 def set_data_release(instance_id: str, release: str, version_range: str, email: str | None = None) -> None:

@@ -128,6 +128,11 @@ def seen_teams(caller: Caller) -> Q:
     return seen if caller.user.is_superuser else seen & Q(pk__in=list(caller.roles))
 
 
+def mine(caller: Caller) -> Q:
+    """The teams that the caller is in, for operators too, who may see all."""
+    return Q(pk__in=list(caller.roles)) & seen_teams(caller)
+
+
 def visible(caller: Caller, changes: list[Changed]) -> list[Changed]:
     """Those of the changes that are about what the caller may see; at most one query for each kind among them."""
     if caller.user.is_superuser and caller.token_is_whole:
