@@ -25,11 +25,11 @@ from django.db import connection  # noqa: E402
 from django.db.models import Max  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from pocketfleet.actions import instances, observations, releases, sign_in  # noqa: E402
+from pocketfleet.actions import instances, observations, releases, sign_in, teams, tokens  # noqa: E402
 from pocketfleet.actions.operations import move_operation  # noqa: E402
 from pocketfleet.actions.releases import Offered  # noqa: E402
 from pocketfleet.domain.states import OperationState, Process  # noqa: E402
-from pocketfleet.models import Instance, Operation  # noqa: E402
+from pocketfleet.models import Instance, Operation, User  # noqa: E402
 from pocketfleet.web import preparation  # noqa: E402
 
 OPERATOR_TOKEN = "pfo_" + "t" * 43
@@ -89,15 +89,20 @@ class Served:
         transport = httpx.HTTPTransport(uds=str(self.config.control_socket))
         return httpx.Client(transport=transport, base_url=self.config.public_url, headers=headers, timeout=20)
 
-    def link(self, seconds: int = 3600) -> str:
-        """The path of a fresh sign-in link."""
-        operator = sign_in.find_operator()
-        assert operator is not None
-        return f"/sign-in/{sign_in.make_link(operator, seconds=seconds, acting_user=None)}"
+    def link(self, seconds: int = 3600, user: User | None = None) -> str:
+        """The path of a fresh sign-in link, of the operator where nobody else is named."""
+        user = user or sign_in.find_operator()
+        assert user is not None
+        return f"/sign-in/{sign_in.make_link(user, seconds=seconds, acting_user=None)}"
 
-    def browser(self) -> Browser:
+    def browser(self, user: User | None = None) -> Browser:
         """A client that has signed in by a link."""
-        return Browser(self)
+        return Browser(self, user)
+
+    def bearer(self, user: User, **scope: Any) -> httpx.Client:
+        """A client with a token of this person, of that scope."""
+        _, secret = tokens.create_token("test", acting_user=user, **scope)
+        return self.client(authorization=f"Bearer {secret}")
 
     def stop(self) -> None:
         """End, as SIGTERM would."""
@@ -110,9 +115,9 @@ class Served:
 class Browser:
     """A session: cookies, and the CSRF token of the last page."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, user: User | None = None) -> None:
         self.http = served.client(origin=served.config.public_url)
-        answer = self.http.get(served.link())
+        answer = self.http.get(served.link(user=user))
         assert answer.status_code == 302, answer.text
 
     def csrf(self) -> str:
@@ -124,10 +129,24 @@ class Browser:
         return self.http.post(path, data={"csrfmiddlewaretoken": self.csrf(), **fields})
 
 
-def make_instance(name: str, *, state: str = "asleep", reason: str = "", release: str = "0.40.6") -> Instance:
+def make_person(name: str, *, operator: bool = False) -> User:
+    """Somebody with an account, an address and a team of their own."""
+    person = User.objects.create(username=name, email=f"{name}@example.org", is_superuser=operator)
+    teams.own_team(person)
+    return person
+
+
+def make_instance(
+    name: str, *, state: str = "asleep", reason: str = "", release: str = "0.40.6", team: str | None = None
+) -> Instance:
     """An instance that node has made, in this state."""
     made, operation = instances.create_instance(
-        name, email="owner@example.org", password="correct horse", version_range=f"~{release}", acting_user=None
+        name,
+        email="owner@example.org",
+        password="correct horse",
+        version_range=f"~{release}",
+        team=team,
+        acting_user=None,
     )
     if state == "creating":
         return made
