@@ -66,6 +66,8 @@ class Config:
     log_generations: int = setting(5, "Rotated logs that are kept.")
     quarantine: float = setting(7 * 86400.0, "Seconds that a deleted instance's files are kept.")
     upload_bytes: int = setting(5_000_000_000, "Bytes that an uploaded backup may have.")
+    team_awake: int = setting(0, "Instances that a team may have awake at once; 0 for any number.")
+    team_storage: int = setting(0, "Bytes of a team's instances, snapshots and backups together; 0 for any.")
     snapshots_last: int = setting(5, "Newest snapshots that are kept, of each instance.")
     snapshots_daily: int = setting(7, "Days of which the newest snapshot is kept.")
     snapshots_weekly: int = setting(4, "Weeks of which the newest snapshot is kept.")
@@ -298,7 +300,7 @@ def _check(config: Config) -> Config:
         if getattr(config, name) < 1:
             refuse(name, "it must be at least 1.")
     counted = ("edge_threads", "starts_at_once", "quarantine", "snapshots_daily", "snapshots_weekly", "watch_seconds")
-    for name in counted:
+    for name in (*counted, "team_awake", "team_storage"):
         if getattr(config, name) < 0:
             refuse(name, "it must be at least 0.")
     if not config.bind:

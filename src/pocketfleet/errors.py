@@ -240,6 +240,12 @@ class NameTaken(Conflict):
         super().__init__(f"The name “{name}” is taken; choose another one.", name=name)
 
 
+class StorageFull(Conflict):
+    """The team's storage is used up."""
+
+    code = "storage_limit"
+
+
 class OperationOpen(Conflict):
     """Another operation on this instance is still open."""
 
@@ -346,6 +352,15 @@ class DatabaseAway(PocketfleetError):
 
     code = "database_away"
     status = 503
+
+
+class TeamAtLimit(Unavailable):
+    """The team's limit of awake instances is reached."""
+
+    code = "awake_limit"
+
+    def __init__(self, limit: int, retry_after: float = 5) -> None:
+        super().__init__(f"This team's limit of {limit} awake instances is reached.", retry_after=retry_after)
 
 
 class StartFailed(Unavailable):

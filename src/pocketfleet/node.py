@@ -50,6 +50,7 @@ class Node:
         from pocketfleet.operations.fleet import Fleet
         from pocketfleet.operations.follow import Follower
         from pocketfleet.operations.held import HeldRoutes
+        from pocketfleet.operations.places import TeamPlaces
         from pocketfleet.operations.plans import PLANS
         from pocketfleet.operations.reconcile import Reconciler
         from pocketfleet.operations.resolve import Resolver
@@ -98,7 +99,9 @@ class Node:
             log=self.logs.of,
             config=config,
         )
-        self.resolver = Resolver(self.fleet, self.supervisor)
+        self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
+        self.places = TeamPlaces(self.fleet, self.supervisor, self.sweeper)
+        self.resolver = Resolver(self.fleet, self.supervisor, self.places)
         self.tools = Tools(
             config=config,
             database=self.database,
@@ -110,10 +113,9 @@ class Node:
         )
         self.engine = Engine(PLANS, self.tools, self.database, ended=self.sizes.changed)
         self.clock = Clock(self.tools)
-        self.reconciler = Reconciler(self.fleet, self.supervisor, self.database)
+        self.reconciler = Reconciler(self.fleet, self.supervisor, self.database, self.places)
         self.follower = Follower(self.tools)
         self.watcher = Watcher(self.tools, self.counters.read)
-        self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 the gate; then follow the changes."""
@@ -179,6 +181,8 @@ class Node:
             self.engine.notice()
         if any(kind == "release" for _, kind, _ in changes):
             self.follower.notice()
+        if any(kind == "team" for _, kind, _ in changes):
+            await self.fleet.renew_limits()
         if instances := {key for _, kind, key in changes if kind == "instance"}:
             await self.reconciler.changed(instances)
         self._last = changes[-1][0] if changes else self._last

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from pocketfleet.actions.copy_records import in_use
 from pocketfleet.actions.instances import add_instance, check_settings, check_superuser, hash_password
+from pocketfleet.actions.limits import check_storage
 from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited
 from pocketfleet.actions.teams import find_team, team_for_new
@@ -29,6 +30,8 @@ from pocketfleet.models import Backup, Instance, Operation, Release, Snapshot, U
 
 #: What a snapshot's note may have.
 LONGEST_NOTE = 200
+#: What makes a copy; a restore keeps the present state as one.
+_NEED_ROOM = frozenset({"snapshot", "backup", "restore"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Origin:
 
 
 def snapshot_instance(instance_id: str, *, note: str = "", acting_user: User | None) -> Operation:
-    """Take a snapshot, without stopping it. Raises WrongUsage, OperationOpen."""
+    """Take a snapshot, without stopping it. Raises WrongUsage, OperationOpen, StorageFull."""
     note = note.strip()
     if len(note) > LONGEST_NOTE or not note.isprintable():
         raise WrongUsage(f"A note is one line of at most {LONGEST_NOTE} characters.", field="note")
@@ -55,7 +58,7 @@ def snapshot_instance(instance_id: str, *, note: str = "", acting_user: User | N
 
 def back_up_instance(instance_id: str, *, full: bool = False, acting_user: User | None) -> Operation:
     """Make a zip that PocketBase can restore, without waking or stopping it; `full`: with hooks, migrations and
-    public files. Raises OperationOpen."""
+    public files. Raises OperationOpen, StorageFull."""
     return _open("backup", instance_id, {"purpose": "manual", "full": full}, acting_user)
 
 
@@ -84,7 +87,7 @@ def delete_snapshot(instance_id: str, reference: str, *, acting_user: User | Non
 def restore_instance(instance_id: str, origin: Origin, *, acting_user: User | None) -> Operation:
     """Bring back what a snapshot, a backup or an upload holds. The present state is kept as a snapshot.
 
-    Raises WrongUsage, SnapshotNotFound, BackupNotFound, UploadNotFound, OperationOpen.
+    Raises WrongUsage, SnapshotNotFound, BackupNotFound, UploadNotFound, OperationOpen, StorageFull.
     """
     if origin.count != 1:
         raise WrongUsage("Say what to restore: one of snapshot, backup and upload.", field="snapshot")
@@ -106,7 +109,7 @@ def clone_instance(
 
     It gets the same secrets and superusers; its mail and S3 are switched off unless they are to be kept. It has no
     backup plan, sleeps, and is of the source's team where no other is given. Raises WrongName, NameTaken, WrongUsage,
-    SnapshotNotFound, BackupNotFound, TeamNotFound.
+    SnapshotNotFound, BackupNotFound, TeamNotFound, StorageFull.
     """
     origin = origin or Origin()
     if origin.count > 1 or origin.upload:
@@ -114,9 +117,11 @@ def clone_instance(
     with transaction.atomic():
         source = _found(instance_id)
         origin = _checked(instance_id, origin)
+        whose = source.team if team is None else find_team(team)
+        check_storage(whose)
         instance = add_instance(
             name,
-            team=source.team if team is None else find_team(team),
+            team=whose,
             range=source.range,
             release=source.release,
             superuser_email=source.superuser_email,
@@ -145,7 +150,7 @@ def import_instance(
     """A new instance of somebody's PocketBase, from an uploaded zip. Without a range it follows the line that fits.
 
     With an address and a password it gets that superuser beside its own. Raises WrongName, NameTaken, WrongRange,
-    NoReleaseMatches, WrongUsage, WrongSetting, UploadNotFound.
+    NoReleaseMatches, WrongUsage, WrongSetting, UploadNotFound, StorageFull.
     """
     check_name(name)
     if (email is None) != (password is None):
@@ -160,6 +165,7 @@ def import_instance(
         _has_release(params["range"])
     with transaction.atomic():
         whose = team_for_new(team, acting_user)
+        check_storage(whose)
         wanted = params["range"] or ranges.LATEST
         instance = add_instance(name, team=whose, range=wanted, superuser_email=email or "", **intents)
         operation = open_operation("import", instance=instance, params=params, acting_user=acting_user)
@@ -205,6 +211,8 @@ def _open(
 ) -> Operation:
     with transaction.atomic():
         instance = _found(instance_id)
+        if kind in _NEED_ROOM:
+            check_storage(instance.team)
         operation = open_operation(kind, instance=instance, params=params, exclusive=exclusive, acting_user=acting_user)
         audited(acting_user, f"{kind}_instance" if exclusive else kind, instance.id, **params)
     return operation

@@ -13,13 +13,14 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from pocketfleet.actions.events import PROBLEM, tell
+from pocketfleet.actions.limits import check_storage
 from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain.ids import derived_id
 from pocketfleet.domain.retention import Copy, Retention, to_remove
 from pocketfleet.domain.schedules import BackupPlan
 from pocketfleet.domain.states import OPEN_OPERATION_STATES
-from pocketfleet.errors import BackupNotFound, InstanceNotFound, OperationOpen, WrongSetting
+from pocketfleet.errors import BackupNotFound, InstanceNotFound, OperationOpen, StorageFull, WrongSetting
 from pocketfleet.models import Backup, Instance, Operation, Snapshot
 
 #: A plan whose time zone this machine does not know is looked at again after this time.
@@ -196,12 +197,13 @@ def begin_due_backups(now: datetime) -> list[str]:
     is due is read.
     """
     begun = []
-    for instance in due_for_backup(now):
+    for instance in due_for_backup(now).select_related("team"):
         plan = _plan(instance)
         if plan is None:
             Instance.objects.filter(id=instance.id).update(next_backup_at=now + _LOOK_AGAIN)
             continue
         try:
+            check_storage(instance.team)
             with transaction.atomic():
                 params: dict[str, Any] = {"purpose": "scheduled", "full": plan.full, "keep": plan.keep}
                 operation = open_operation("backup", instance=instance, params=params, acting_user=None)
@@ -209,6 +211,9 @@ def begin_due_backups(now: datetime) -> list[str]:
                 due = instance.next_backup_at.isoformat() if instance.next_backup_at else ""
                 audited(None, "backup_instance", instance.id, due=due, **params)
         except OperationOpen:
+            continue
+        except StorageFull as error:
+            _skip_backup(instance, plan, now, error)
             continue
         begun.append(operation.id)
     return begun
@@ -219,6 +224,13 @@ def due_for_backup(now: datetime) -> QuerySet[Instance]:
     found = Instance.objects.filter(next_backup_at__lte=now, deleted_at=None, ready=True)
     # ordered by name, as they are otherwise, all of them would be read
     return found.order_by("next_backup_at")
+
+
+def _skip_backup(instance: Instance, plan: BackupPlan, now: datetime, error: StorageFull) -> None:
+    """Told once for each moment, not at every look."""
+    with transaction.atomic():
+        Instance.objects.filter(id=instance.id).update(next_backup_at=plan.next_due(now))
+        tell(instance.id, "backup_failed", f"The scheduled backup was not made: {error.detail}", PROBLEM)
 
 
 def set_data_release(instance_id: str, release: str, version_range: str, email: str | None = None) -> None:

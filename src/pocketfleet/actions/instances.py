@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Max
 from django.utils import timezone
 
+from pocketfleet.actions.limits import check_storage
 from pocketfleet.actions.operations import check_idle, open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.actions.teams import team_for_new
@@ -61,7 +62,7 @@ def create_instance(
     """A new instance of this team (left out: of who makes it), and the operation that builds it.
 
     The password of the first superuser is kept as its bcrypt hash only. Raises WrongName, NameTaken, WrongRange,
-    NoReleaseMatches, WrongUsage, WrongSetting, TeamNotFound.
+    NoReleaseMatches, WrongUsage, WrongSetting, TeamNotFound, StorageFull.
     """
     hostnames.check_name(name)
     check_superuser(email, password)
@@ -73,9 +74,11 @@ def create_instance(
     release = ranges.resolve(version_range, known)
     hashed = hash_password(password)
     with transaction.atomic():
+        whose = team_for_new(team, acting_user)
+        check_storage(whose)
         instance = add_instance(
             name,
-            team=team_for_new(team, acting_user),
+            team=whose,
             range=version_range,
             release=release.text,
             superuser_email=email,

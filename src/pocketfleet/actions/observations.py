@@ -116,6 +116,7 @@ def facts(ids: Iterable[str] | None = None) -> list[InstanceFacts]:
         "generation",
         "ready",
         "observed_generation",
+        "team_id",
     )
     return [
         InstanceFacts(
@@ -133,6 +134,7 @@ def facts(ids: Iterable[str] | None = None) -> list[InstanceFacts]:
             generation=row[11],
             ready=row[12],
             observed=row[13],
+            team=row[14] or "",
         )
         for row in rows.iterator(2000)
     ]

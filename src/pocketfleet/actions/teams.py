@@ -11,9 +11,12 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from pocketfleet.actions.access import access_lost
+from pocketfleet.actions.limits import check_storage, instance_storage
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.actions.tokens import digest
-from pocketfleet.domain.roles import Role
+from pocketfleet.domain.hostnames import is_id
+from pocketfleet.domain.roles import ROLE_VERBS, Role
 from pocketfleet.errors import (
     Conflict,
     InstanceNotFound,
@@ -163,7 +166,8 @@ def accept_invitation(secret: str, *, acting_user: User) -> Membership:
 def withdraw_invitation(team_id: str, invitation_id: str, *, acting_user: User) -> None:
     """Its link works no longer. Raises MemberNotFound."""
     with transaction.atomic():
-        found = Invitation.objects.filter(team_id=team_id, id=invitation_id, accepted_at=None).first()
+        known = Invitation.objects.filter(team_id=team_id, accepted_at=None)
+        found = known.filter(id=invitation_id).first() if is_id(invitation_id) else None
         if found is None:
             raise MemberNotFound("There is no such open invitation.")
         audited(acting_user, "withdraw_invitation", found.id, team=team_id, email=found.email)
@@ -182,6 +186,8 @@ def change_role(team_id: str, user_id: int, role: str, *, acting_user: User) -> 
         _check_not_last_owner(team, membership)
         before, membership.role = membership.role, role
         membership.save(update_fields=["role"])
+        if not ROLE_VERBS[Role(before)] <= ROLE_VERBS[Role(role)]:
+            access_lost(user_id, team.id)
         audited(acting_user, "change_role", str(user_id), team=team.id, before=before, after=role)
         changed("team", team.id)
     return membership
@@ -193,13 +199,16 @@ def remove_member(team_id: str, user_id: int, *, acting_user: User) -> None:
         team = _locked(team_id)
         membership = _membership(team, user_id)
         _check_not_last_owner(team, membership)
-        audited(acting_user, "remove_member", str(user_id), team=team.id, name=membership.user.get_username())
+        verb = "leave_team" if acting_user.pk == user_id else "remove_member"
+        audited(acting_user, verb, str(user_id), team=team.id, name=membership.user.get_username())
         changed("team", team.id)
         membership.delete()
+        access_lost(user_id, team.id)
 
 
 def move_instance(instance_id: str, team_id: str, *, acting_user: User) -> Instance:
-    """Give an instance to another team, with all that is its own. Raises InstanceNotFound, TeamNotFound."""
+    """Give an instance to another team, with all that is its own. Raises InstanceNotFound, TeamNotFound,
+    StorageFull."""
     with transaction.atomic():
         instance = Instance.objects.select_for_update().filter(id=instance_id, deleted_at=None).first()
         if instance is None:
@@ -208,6 +217,7 @@ def move_instance(instance_id: str, team_id: str, *, acting_user: User) -> Insta
         before = instance.team_id
         if before == team.id:
             return instance
+        check_storage(team, instance_storage(instance.id))
         # said to both: who gave it away, and who got it
         if before is not None:
             audited(acting_user, "move_instance", instance.id, team=before, name=instance.name, to=team.id)
@@ -216,6 +226,9 @@ def move_instance(instance_id: str, team_id: str, *, acting_user: User) -> Insta
         audited(acting_user, "receive_instance", instance.id, team=team.id, name=instance.name, before=before)
         changed("instance", instance.id)
         changed("team", *{team.id, before or team.id})
+        # whoever may do as much in the new team is kept by the one who reads this
+        for user_id in Membership.objects.filter(team_id=before).values_list("user_id", flat=True):
+            access_lost(user_id, before or "", instance.id)
     return instance
 
 

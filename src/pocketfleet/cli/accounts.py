@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pocketfleet.cli import output
 from pocketfleet.cli.common import Json, chosen, connect
+from pocketfleet.domain.roles import Verb
 from pocketfleet.errors import NotSignedIn, WrongUsage
+
+#: Verbs that a token without a scope has (domain/roles.py).
+_ALL_VERBS = len(Verb)
 
 
 class TokenVerb(StrEnum):
@@ -79,13 +83,21 @@ def tokens(
     expires_in_days: Annotated[
         int | None, typer.Option("--expires", metavar="DAYS", min=1, help="Days until it ends.")
     ] = None,
+    team: Annotated[str | None, typer.Option(metavar="TEAM", help="The only team that it may touch.")] = None,
+    instances: Annotated[
+        list[str] | None, typer.Option("--instance", metavar="NAME", help="An instance that it may touch; repeatable.")
+    ] = None,
+    can: Annotated[
+        list[str] | None, typer.Option(metavar="VERB", help="What it may do, such as view or operate; repeatable.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show, make or revoke tokens, with which other machines sign in."""
     if verb is not None and subject is None:
         raise WrongUsage(f"Say which one: `pocketfleet tokens {verb} {'NAME' if verb == TokenVerb.CREATE else 'ID'}`.")
     if verb == TokenVerb.CREATE:
-        _create_token(str(subject), expires_in_days, as_json=as_json)
+        scope = {"instances": instances, "verbs": [word for each in can for word in each.split(",")] if can else None}
+        _create_token(str(subject), expires_in_days, team, scope, as_json=as_json)
     elif verb == TokenVerb.REVOKE:
         _revoke_token(str(subject), as_json=as_json)
     else:
@@ -95,9 +107,15 @@ def tokens(
 VERBS: dict[str, Callable[..., None]] = {"login": login, "logout": logout, "whoami": whoami, "tokens": tokens}
 
 
-def _create_token(name: str, expires_in_days: int | None, *, as_json: bool) -> None:
-    body = {"name": name} | ({"expires_in_days": expires_in_days} if expires_in_days else {})
+def _create_token(
+    name: str, expires_in_days: int | None, team: str | None, scope: dict[str, Any], *, as_json: bool
+) -> None:
+    from pocketfleet.cli.teams import find_team
+
+    body: dict[str, Any] = {"name": name, "expires_in_days": expires_in_days, **scope}
     with connect() as client:
+        body["team"] = find_team(client, team)["id"] if team else None
+        body = {key: value for key, value in body.items() if value is not None}
         made = client.post("/tokens", body)
         url = client.server.url
     if as_json:
@@ -129,13 +147,23 @@ def _list_tokens(*, as_json: bool) -> None:
             item["id"],
             item["name"],
             f"{item['hint']}…",
+            _may(item),
             output.ago(item.get("used_at")) or "never",
             (item.get("expires_at") or "never")[:10],
         ]
         for item in found
     ]
     empty = "There are no tokens; make one: `pocketfleet tokens create laptop`."
-    output.print_table(("id", "name", "begins with", "used", "expires"), rows, empty=empty)
+    output.print_table(("id", "name", "begins with", "may", "used", "expires"), rows, empty=empty)
+
+
+def _may(token: dict[str, Any]) -> str:
+    """What a token may do, in a few words."""
+    verbs = token.get("verbs") or []
+    words = [",".join(verbs) if 0 < len(verbs) < _ALL_VERBS else "all"]
+    words += ["in one team"] if token.get("team") else []
+    words += [f"with {len(token['instances'])} instance(s)"] if token.get("instances") else []
+    return " ".join(words)
 
 
 def _token_from_person() -> str:

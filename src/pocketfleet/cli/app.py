@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from pocketfleet.cli import accounts, configuring, copies, instances, releases, running, server, upgrades, watching
+from pocketfleet.cli import (
+    accounts,
+    configuring,
+    copies,
+    instances,
+    releases,
+    running,
+    server,
+    teams,
+    upgrades,
+    watching,
+)
 from pocketfleet.cli.common import chosen
 from pocketfleet.cli.output import exit_code, fail
 from pocketfleet.errors import PocketfleetError, WrongUsage
@@ -20,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for group in (server, instances, running, upgrades, copies, configuring, watching, releases, accounts):
+for group in (server, instances, running, upgrades, copies, configuring, watching, releases, teams, accounts):
     for name, verb in group.VERBS.items():
         app.command(name)(verb)
 

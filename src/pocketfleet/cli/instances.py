@@ -31,16 +31,19 @@ def create(
         Path | None,
         typer.Option("--from", metavar="ZIP|FOLDER", help="A PocketBase that is there already: a backup, or a folder."),
     ] = None,
+    team: Annotated[str | None, typer.Option(metavar="TEAM", help="Whose it is; your own team's if left out.")] = None,
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Make a new instance and wait until it is there."""
     from pocketfleet.cli.follow import follow, must_succeed
+    from pocketfleet.cli.teams import find_team
 
     if password_stdin:
         password = _password_from_stdin(password)
     wanted = {"name": name, "range": version, "email": email, "password": password}
     with connect() as client:
+        wanted["team"] = find_team(client, team)["id"] if team is not None else None
         if origin is not None:
             made = _imported(client, origin, wanted, quiet=as_json)
         else:
@@ -66,8 +69,12 @@ def list_(
     if as_json:
         output.print_json(instances)
         return
-    columns = ("name", "state", "release", "range", "address")
+    columns = ["name", "state", "release", "range", "address"]
     rows = [[item["name"], item["state"], item["release"], item["range"], item["url"]] for item in instances]
+    names = [(item.get("team") or {}).get("name", "–") for item in instances]
+    if len(set(names)) > 1:
+        columns.insert(1, "team")
+        rows = [[row[0], name, *row[1:]] for row, name in zip(rows, names, strict=True)]
     output.print_table(columns, rows, empty="There is no instance yet; make one: `pocketfleet create shop`.")
 
 
@@ -159,6 +166,7 @@ def print_instance(instance: dict[str, Any], usage: dict[str, Any] | None = None
             ("Release", f"{instance['release']} (follows {instance['range']})"),
             ("By itself", _course(instance)),
             ("Power", instance.get("power")),
+            ("Team", (instance.get("team") or {}).get("name")),
             ("Superuser", instance.get("superuser_email")),
             ("Sleeps after", "never" if instance.get("always_awake") else idle),
             ("Dev mode", "on" if instance.get("dev") else None),

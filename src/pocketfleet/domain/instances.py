@@ -18,6 +18,8 @@ class InstanceFacts:
     #: the release it runs, "" until it was resolved the first time
     release: str
     power: str = Power.ON
+    #: id of its team, "" for none
+    team: str = ""
     #: why an operator suspended it, "" otherwise
     suspended: str = ""
     #: id of the operation that holds its requests, "" otherwise

@@ -6,11 +6,12 @@ from pocketfleet.models.instances import Instance
 from pocketfleet.models.journal import Operation, Step
 from pocketfleet.models.records import Audit, Change
 from pocketfleet.models.releases import Offer, Release, Source
-from pocketfleet.models.teams import Favourite, Invitation, Membership, Team
+from pocketfleet.models.teams import AccessLoss, Favourite, Invitation, Membership, Team
 from pocketfleet.models.upgrades import Event, Probe, Rehearsal
 from pocketfleet.models.usage import CounterMark, Usage
 
 __all__ = [
+    "AccessLoss",
     "Audit",
     "Backup",
     "Change",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from pocketfleet.actions import observations
+from pocketfleet.actions import limits, observations
 from pocketfleet.config import Config
 from pocketfleet.domain import hostnames
 from pocketfleet.domain.instances import InstanceFacts
@@ -38,6 +38,8 @@ class Fleet:
         self._facts: dict[str, InstanceFacts] = {}
         #: kept beside the facts so that keeping them awake costs nothing for all others
         self._always_awake: set[str] = set()
+        #: of teams that have one of their own
+        self._awake_limits: dict[str, int] = {}
 
     async def load(self) -> None:
         """Read all instances and make the edge's hosts agree with them."""
@@ -46,6 +48,7 @@ class Fleet:
         self._always_awake = {facts.id for facts in everything if facts.always_awake}
         hosts = {host: facts.id for facts in everything for host in self._hosts(facts)}
         await self._routes.replace_hosts(hosts)
+        await self.renew_limits()
         log.info("fleet loaded instances=%d", len(self._facts))
 
     async def renew(self, ids: Iterable[str]) -> dict[str, tuple[InstanceFacts | None, InstanceFacts | None]]:
@@ -57,6 +60,14 @@ class Fleet:
             self._remember(key, now)
         await self._change_hosts(changes.values())
         return changes
+
+    async def renew_limits(self) -> None:
+        """Read again how many instances each team may have awake."""
+        self._awake_limits = await self._database.call(limits.awake_limits)
+
+    def awake_limit(self, team: str) -> int:
+        """Instances of this team that may be awake at once; 0 for any number."""
+        return self._awake_limits.get(team, self._config.team_awake) if team else 0
 
     def facts(self, instance_id: str) -> InstanceFacts:
         """Raises InstanceNotFound."""

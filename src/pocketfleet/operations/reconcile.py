@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 from pocketfleet.actions import observations
 from pocketfleet.domain.instances import InstanceFacts
-from pocketfleet.errors import PocketfleetError, StartFailed
+from pocketfleet.errors import PocketfleetError, StartFailed, TeamAtLimit
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.fleet import Fleet
+from pocketfleet.operations.places import TeamPlaces
 from pocketfleet.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -22,10 +23,11 @@ DRAIN = 5.0
 class Reconciler:
     """Carries intents out; one task per instance at a time, so that a slow one delays nobody else."""
 
-    def __init__(self, fleet: Fleet, supervisor: Supervisor, database: Database) -> None:
+    def __init__(self, fleet: Fleet, supervisor: Supervisor, database: Database, places: TeamPlaces) -> None:
         self._fleet = fleet
         self._supervisor = supervisor
         self._database = database
+        self._places = places
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
 
@@ -76,8 +78,9 @@ class Reconciler:
     async def _carry_out(self, instance_id: str) -> None:
         try:
             await self._carry_out_once(instance_id)
-        except StartFailed as error:
-            log.debug("not kept awake: %s", error.detail, extra={"instance": instance_id})  # the log of wakes has it
+        except (StartFailed, TeamAtLimit) as error:
+            # tried again every second; the log of wakes has it
+            log.debug("not kept awake: %s", error.detail, extra={"instance": instance_id})
         except PocketfleetError as error:
             log.warning("intents not carried out instance=%s: %s", instance_id, error.detail)
         except Exception:
@@ -96,7 +99,8 @@ class Reconciler:
         # written before a start is tried: that it is wanted is so, whether PocketBase can is its state
         await self._observed(facts)
         if facts.always_awake and self._fleet.may_run(instance_id):
-            await self._supervisor.ensure(instance_id, cause="always awake")
+            async with self._places.of(facts):
+                await self._supervisor.ensure(instance_id, cause="always awake")
 
     async def _observed(self, facts: InstanceFacts) -> None:
         if facts.generation != facts.observed:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.domain.states import Power
-from pocketfleet.errors import InstanceNotFound, PocketfleetError, StartFailed
+from pocketfleet.errors import InstanceNotFound, PocketfleetError, StartFailed, TeamAtLimit
 from pocketfleet.operations.fleet import Fleet
+from pocketfleet.operations.places import TeamPlaces
 from pocketfleet.routing.gate import Go, Question, Refuse
 from pocketfleet.runtime.supervisor import Supervisor
 
@@ -13,9 +14,10 @@ from pocketfleet.runtime.supervisor import Supervisor
 class Resolver:
     """Power and suspension first, then the supervisor; the reason of a failed start is for its owner only."""
 
-    def __init__(self, fleet: Fleet, supervisor: Supervisor) -> None:
+    def __init__(self, fleet: Fleet, supervisor: Supervisor, places: TeamPlaces) -> None:
         self._fleet = fleet
         self._supervisor = supervisor
+        self._places = places
 
     async def resolve(self, question: Question) -> Go | Refuse:
         """Never raises a PocketfleetError: each has its answer."""
@@ -24,7 +26,8 @@ class Resolver:
             refusal = _refusal(facts)
             if refusal is not None:
                 return refusal
-            address = await self._supervisor.ensure(facts.id, cause=question.cause, suspect=question.stale)
+            async with self._places.of(facts):
+                address = await self._supervisor.ensure(facts.id, cause=question.cause, suspect=question.stale)
             return Go(address)
         except InstanceNotFound:
             return Refuse(404, "instance_not_found", "There is nothing at this address.", None)
@@ -34,6 +37,9 @@ class Resolver:
                 "and with `pocketfleet show`."
             )
             return Refuse(503, error.code, reason, max(1, round(error.retry_after)))
+        except TeamAtLimit as error:
+            reason = f"{error.detail} It wakes as soon as another one of them sleeps."
+            return Refuse(503, error.code, reason, round(error.facts["retry_after"]))
         except PocketfleetError as error:
             return Refuse(503, error.code, error.title, 5)
 

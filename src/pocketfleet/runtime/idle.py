@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,8 +91,29 @@ class IdleSweeper:
             if idle is not None and instance_id not in self._sleeps:
                 self._put_to_sleep(instance_id, idle)
 
+    async def longest_idle(self, among: Collection[str]) -> list[str]:
+        """Those of these awake ones that have nothing in flight and may sleep, the longest idle first."""
+        traffic, now = await self._counters.read(), time.monotonic()
+        awake = self._supervisor.awake()
+        found = {}
+        for instance_id in among:
+            if instance_id in awake and self._idle_timeout(instance_id) is not None:
+                idle, in_flight = self._look_at(instance_id, traffic.get(instance_id), now)
+                if in_flight <= 0:
+                    found[instance_id] = idle
+        return sorted(found, key=lambda instance_id: -found[instance_id])
+
     def _idle_seconds(self, instance_id: str, traffic: TrafficOf | None, now: float) -> float | None:
         """How long it has been idle, if that is long enough."""
+        idle, in_flight = self._look_at(instance_id, traffic, now)
+        timeout = self._idle_timeout(instance_id)
+        enough = is_idle(
+            in_flight=in_flight, idle_seconds=idle, idle_timeout=timeout or 0.0, always_awake=timeout is None
+        )
+        return idle if enough else None
+
+    def _look_at(self, instance_id: str, traffic: TrafficOf | None, now: float) -> tuple[float, int]:
+        """Seconds since something last happened, and what is in flight."""
         requests = traffic.requests if traffic else 0
         in_flight = traffic.connections - self._gate.parked(instance_id) if traffic else 0
         quiet = self._quiet.get(instance_id)
@@ -100,12 +121,7 @@ class IdleSweeper:
             quiet = self._quiet[instance_id] = _Quiet(now, requests)
         # no count any more is no request: the edge forgets counts that stood still for long
         quiet.requests = requests
-        timeout = self._idle_timeout(instance_id)
-        idle = now - quiet.since
-        enough = is_idle(
-            in_flight=in_flight, idle_seconds=idle, idle_timeout=timeout or 0.0, always_awake=timeout is None
-        )
-        return idle if enough else None
+        return now - quiet.since, in_flight
 
     def _put_to_sleep(self, instance_id: str, idle: float) -> None:
         task = asyncio.create_task(self._sleep(instance_id, idle), name=f"sleep {instance_id}")

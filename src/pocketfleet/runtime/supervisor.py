@@ -142,6 +142,10 @@ class Supervisor:
         """Instances that answer, and where."""
         return {key: keeper.address for key, keeper in self._keepers.items() if keeper.address is not None}
 
+    def up(self) -> set[str]:
+        """Ids of those that have, or are about to have, a process."""
+        return {key for key, keeper in self._keepers.items() if keeper.is_up}
+
     async def stop_all(self) -> None:
         """Put all to sleep, in order, several at a time; from here on nothing is woken."""
         self._stopping = True

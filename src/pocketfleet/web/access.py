@@ -131,6 +131,18 @@ def seen_teams(caller: Caller) -> Q:
     return seen if caller.user.is_superuser else seen & Q(pk__in=list(caller.roles))
 
 
+def mine(caller: Caller) -> Q:
+    """The teams that the caller is in, for operators too, who may see all."""
+    return Q(pk__in=list(caller.roles)) & seen_teams(caller)
+
+
+def teams_that_may_grow(caller: Caller) -> list[str]:
+    """Ids of the caller's teams in which they may make or restore something."""
+    may = roles_that_may(Verb.CREATE)
+    only = caller.token.team_id if caller.token is not None else None
+    return [team for team, role in caller.roles.items() if role in may and only in (None, team)]
+
+
 def visible(caller: Caller, changes: list[Changed]) -> list[Changed]:
     """Those of the changes that are about what the caller may see; at most one query for each kind among them."""
     if caller.user.is_superuser and caller.token_is_whole:

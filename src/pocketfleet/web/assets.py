@@ -24,6 +24,7 @@ _FILES = {
     "app.js": ("pocketfleet.web", "static/app.js"),
     "logs.js": ("pocketfleet.web", "static/logs.js"),
     "upload.js": ("pocketfleet.web", "static/upload.js"),
+    "teams.css": ("pocketfleet.web", "static/teams.css"),
     "icon.svg": ("pocketfleet.web", "static/icon.svg"),
     "htmx.js": ("django_htmx", "static/django_htmx/htmx-2.min.js"),
 }

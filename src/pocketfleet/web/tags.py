@@ -64,6 +64,12 @@ def size(count: int | None) -> str:
 
 
 @register.filter
+def gigabytes(count: int | None) -> str:
+    """Bytes as a field for GB has them: `2.5`; nothing for None."""
+    return "" if count is None else f"{count / 1e9:.9f}".rstrip("0").rstrip(".")
+
+
+@register.filter
 def first_line(text: str) -> str:
     """The first line that says something."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -30,6 +30,7 @@ from django.http import HttpResponse
 from ninja.utils import check_csrf
 
 from pocketfleet.actions import copies
+from pocketfleet.actions.limits import check_storage
 from pocketfleet.actions.records import Whence, whence
 from pocketfleet.config import Config
 from pocketfleet.domain.hostnames import new_id
@@ -43,12 +44,13 @@ from pocketfleet.errors import (
     NotSignedIn,
     PocketfleetError,
     RangeNotServed,
+    StorageFull,
     TooLarge,
     WrongRequest,
 )
-from pocketfleet.models import Backup
+from pocketfleet.models import Backup, Team
 from pocketfleet.web import problems
-from pocketfleet.web.access import instance_of
+from pocketfleet.web.access import instance_of, teams_that_may_grow
 from pocketfleet.web.asgi import Message, Receive, Scope, Send, announced
 from pocketfleet.web.callers import Caller, Via, identify
 from pocketfleet.web.middleware import HEADERS, address_of
@@ -182,6 +184,7 @@ async def _upload(scope: Scope, receive: Receive, send: Send, caller: Caller) ->
     config: Config = settings.CONFIG
     _check_size(announced(scope), config)
     _check_room(announced(scope), config)
+    await sync_to_async(_check_storage)(caller, announced(scope))
     upload_id = new_id()
     with _part(config.upload(upload_id)) as opened:
         size, digest = await _write_all(receive, opened, config)
@@ -243,6 +246,22 @@ def _check_room(needed: int, config: Config) -> None:
     free = shutil.disk_usage(config.home).free
     if free - needed < _RESERVE:
         raise DiskTrouble("The disk is nearly full. Make room on it, then upload again.", free=free)
+
+
+def _check_storage(caller: Caller, more: int) -> None:
+    """Whether any team that the upload could be for has room. Raises StorageFull."""
+    if caller.user.is_superuser:
+        return
+    refusals = []
+    for team in Team.objects.filter(pk__in=teams_that_may_grow(caller)):
+        try:
+            check_storage(team, more)
+        except StorageFull as error:
+            refusals.append(error)
+        else:
+            return
+    if refusals:
+        raise refusals[0]
 
 
 def _finish(opened: BinaryIO, target: Path) -> None:

@@ -25,7 +25,7 @@ from django.db import connection  # noqa: E402
 from django.db.models import Max  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from pocketfleet.actions import instances, observations, releases, sign_in  # noqa: E402
+from pocketfleet.actions import instances, observations, releases, sign_in, teams, tokens  # noqa: E402
 from pocketfleet.actions.operations import move_operation  # noqa: E402
 from pocketfleet.actions.releases import Offered  # noqa: E402
 from pocketfleet.domain.states import OperationState, Process  # noqa: E402
@@ -104,6 +104,11 @@ class Served:
         """A client that has signed in by a link: the operator, where nobody is named."""
         return Browser(self, user)
 
+    def bearer(self, user: User, **scope: Any) -> httpx.Client:
+        """A client with a token of this person, of that scope."""
+        _, secret = tokens.create_token("test", acting_user=user, **scope)
+        return self.client(authorization=f"Bearer {secret}")
+
     def stop(self) -> None:
         """End, as SIGTERM would."""
         self.server.leave()
@@ -129,10 +134,24 @@ class Browser:
         return self.http.post(path, data={"csrfmiddlewaretoken": self.csrf(), **fields})
 
 
-def make_instance(name: str, *, state: str = "asleep", reason: str = "", release: str = "0.40.6") -> Instance:
+def make_person(name: str, *, operator: bool = False) -> User:
+    """Somebody with an account, an address and a team of their own."""
+    person = User.objects.create(username=name, email=f"{name}@example.org", is_superuser=operator)
+    teams.own_team(person)
+    return person
+
+
+def make_instance(
+    name: str, *, state: str = "asleep", reason: str = "", release: str = "0.40.6", team: str | None = None
+) -> Instance:
     """An instance that node has made, in this state."""
     made, operation = instances.create_instance(
-        name, email="owner@example.org", password="correct horse", version_range=f"~{release}", acting_user=None
+        name,
+        email="owner@example.org",
+        password="correct horse",
+        version_range=f"~{release}",
+        team=team,
+        acting_user=None,
     )
     if state == "creating":
         return made

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any, cast
 
 import httpx
 import pytest
+from django.utils import timezone
 
+from pocketfleet.actions.tokens import digest
 from pocketfleet.domain.states import OperationState
-from pocketfleet.models import Backup, Operation, Rehearsal, Snapshot
+from pocketfleet.models import Backup, Instance, Invitation, Membership, Operation, Rehearsal, Snapshot, Team, User
 from pocketfleet.web.urls import urlpatterns
 from tests.integration.web.served import Served, make_instance
 
@@ -51,6 +54,20 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/instances/{ref}/logs", None),
     ("GET", "/instances/{ref}/logs/events", None),
     ("GET", "/instances/{ref}/operations", None),
+    ("POST", "/instances/{ref}/move", {"team": "team12345678901"}),
+    ("GET", "/teams", None),
+    ("POST", "/teams", {"name": "Bakery"}),
+    ("GET", "/teams/{team_id}", None),
+    ("PATCH", "/teams/{team_id}", {"name": "Renamed", "awake_limit": 3}),
+    ("DELETE", "/teams/{team_id}", None),
+    ("PATCH", "/teams/{team_id}/members/{user_id}", {"role": "maintainer"}),
+    ("DELETE", "/teams/{team_id}/members/{user_id}", None),
+    ("GET", "/teams/{team_id}/invitations", None),
+    ("POST", "/teams/{team_id}/invitations", {"email": "guest@example.org"}),
+    ("DELETE", "/teams/{team_id}/invitations/{invitation_id}", None),
+    ("POST", "/invitations/accept", {"secret": "open sesame"}),
+    ("GET", "/teams/{team_id}/audit", None),
+    ("GET", "/audit", None),
     ("GET", "/operations", None),
     ("GET", "/operations/{operation_id}", None),
     ("GET", "/operations/{operation_id}/events", None),
@@ -65,19 +82,23 @@ ROUTES: list[tuple[str, str, Any]] = [
 ]
 REHEARSAL = "rehearsed123456"
 SNAPSHOT = "snapshot1234567"
+TEAM = "team12345678901"
 UNSAFE = [route for route in ROUTES if route[0] != "GET"]
 
 
 def filled(path: str, operation_id: str = "nothing", token_id: str = "1") -> str:
     """The address of a route."""
     ids = {"operation_id": operation_id, "token_id": token_id, "rehearsal_id": REHEARSAL}
+    ids |= {"team_id": TEAM, "user_id": "2", "invitation_id": "invited12345678"}
     ids |= {"snapshot_id": SNAPSHOT, "name": "one.zip"}
     return PREFIX + path.format(ref="shop", version="0.40.6", **ids)
 
 
-def make_shop(served: Served) -> None:
-    """An instance that was upgraded once, and that nobody works on."""
-    shop = make_instance("shop")
+def make_shop(served: Served, name: str = "shop", *, ids: bool = True, **fields: Any) -> Instance:
+    """An instance that was upgraded once, and that nobody works on; `ids`: with the ids that the routes name."""
+    shop = make_instance(name, **fields)
+    if not ids:
+        return shop
     Snapshot.objects.create(id=SNAPSHOT, instance=shop, purpose="checkpoint", release="0.36.9")
     Backup.objects.create(instance=shop, name="one.zip", purpose="manual", release="0.36.9", sha256="0" * 64)
     path = served.config.backups / shop.id / "one.zip"
@@ -86,6 +107,16 @@ def make_shop(served: Served) -> None:
     Rehearsal.objects.create(
         id=REHEARSAL, instance=shop, operation_id="x", from_release="0.36.9", to_release="0.40.6", verdict="safe"
     )
+    return shop
+
+
+def make_members() -> None:
+    """A team with somebody in it, and an open invitation."""
+    team = Team.objects.create(id=TEAM, name="Acme")
+    somebody = User.objects.create(id=2, username="somebody")
+    Membership.objects.create(team=team, user=somebody)
+    later = timezone.now() + timedelta(days=1)
+    Invitation.objects.create(team=team, email="a@example.org", digest=digest("open sesame"), expires_at=later)
 
 
 def ask(client: httpx.Client, method: str, path: str, body: Any, **headers: str | bytes) -> httpx.Response:
@@ -140,6 +171,7 @@ def test_a_token_opens_every_route(served: Served) -> None:
     assert made["token"].startswith("pf_")
     client = served.client(authorization=f"Bearer {made['token']}")
     make_shop(served)
+    make_members()
     operation_id = served.operator.get(f"{PREFIX}/operations").json()["items"][0]["id"]
     for method, path, body in ROUTES:
         if method == "DELETE":

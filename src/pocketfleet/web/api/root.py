@@ -26,6 +26,7 @@ from pocketfleet.web.api import (
     secrets,
     server,
     snapshots,
+    teams,
     tokens,
     transfers,
     upgrades,
@@ -45,6 +46,7 @@ _MODULES = (
     operations,
     feed,
     releases,
+    teams,
     tokens,
     events,
 )

@@ -359,6 +359,9 @@ class TokenIn(In):
 
     name: str = Field(max_length=500)
     expires_in_days: int | None = None
+    team: str | None = Field(None, max_length=100, description="The id of the only team it may touch.")
+    instances: list[str] = Field([], max_length=100, description="Names or ids of the only instances it may touch.")
+    verbs: list[str] | None = Field(None, max_length=20, description="What it may do; left out: all that you may.")
 
 
 class TokenOut(Schema):
@@ -370,6 +373,9 @@ class TokenOut(Schema):
     created_at: datetime
     used_at: datetime | None
     expires_at: datetime | None
+    team: str | None = Field(description="Id of the only team that it may touch.")
+    instances: list[str] = Field(description="Ids of the only instances that it may touch; empty for all.")
+    verbs: list[str] = Field(description="What it may do.")
 
 
 class TokensOut(Schema):

@@ -14,8 +14,9 @@ from ninja import Router
 from ninja.responses import Status
 
 from pocketfleet.actions import tokens as actions
+from pocketfleet.web import tokens
+from pocketfleet.web.access import person_for
 from pocketfleet.web.api.schemas import NewTokenOut, TokenIn, TokensOut
-from pocketfleet.web.callers import caller_of
 
 router = Router(tags=["tokens"])
 
@@ -23,20 +24,21 @@ router = Router(tags=["tokens"])
 @router.get("/tokens", response=TokensOut, summary="List your tokens")
 def list_tokens(request: HttpRequest) -> dict[str, Any]:
     """`hint` is how a token begins, to tell them apart."""
-    return {"items": actions.tokens_of(caller_of(request).user)}
+    found = actions.tokens_of(person_for(request).user)
+    return {"items": [tokens.row(token) for token in found]}
 
 
 @router.post("/tokens", response={201: NewTokenOut}, summary="Make a token")
 def create_token(request: HttpRequest, body: TokenIn) -> Status[dict[str, Any]]:
     """Its text is in this answer, and nowhere ever after."""
-    token, secret = actions.create_token(
-        body.name, expires_in_days=body.expires_in_days, acting_user=caller_of(request).user
-    )
+    person = person_for(request)
+    scope = tokens.Scope(body.team or "", tuple(body.instances), body.verbs)
+    token, secret = tokens.make(request, body.name, scope, expires_in_days=body.expires_in_days, user=person.user)
     return Status(201, {"id": token.pk, "name": token.name, "hint": token.hint, "token": secret})
 
 
 @router.delete("/tokens/{int:token_id}", response={204: None}, summary="Take back a token")
 def delete_token(request: HttpRequest, token_id: int) -> Status[None]:
     """It is refused from now on."""
-    actions.delete_token(token_id, acting_user=caller_of(request).user)
+    actions.delete_token(token_id, acting_user=person_for(request).user)
     return Status(204, None)

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 from pocketfleet.domain.roles import Verb
 from pocketfleet.models import Instance
 from pocketfleet.web import copies, reading
-from pocketfleet.web.audit import of_instance
+from pocketfleet.web.audit import Filter, rows
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.pages.frame import framed
 from pocketfleet.web.pages.guard import on_instance
@@ -25,7 +25,8 @@ def show(request: FleetRequest, instance: Instance) -> HttpResponse:
     text = request.GET.get("before", "")
     before = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
     events = copies.events(instance.id, before=before, limit=EVENTS_SHOWN + 1)
-    audit = caller_of(request).may(Verb.MANAGE, instance.team_id, instance.id)
+    manages = caller_of(request).may(Verb.MANAGE, instance.team_id, instance.id)
+    of_this = Filter(subject=instance.id)
     return framed(
         request,
         "events/page.html",
@@ -35,5 +36,5 @@ def show(request: FleetRequest, instance: Instance) -> HttpResponse:
         older=events[EVENTS_SHOWN - 1]["id"] if len(events) > EVENTS_SHOWN else None,
         first_page=before is None,
         operations=reading.operations(instance_id=instance.id, limit=OPERATIONS_SHOWN) if before is None else [],
-        acts=of_instance(instance, ACTS_SHOWN) if audit and before is None else None,
+        acts=rows(instance.team_id or "", of_this, limit=ACTS_SHOWN) if manages and before is None else None,
     )

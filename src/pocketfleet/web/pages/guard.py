@@ -14,7 +14,7 @@ from pocketfleet.domain.roles import Verb
 from pocketfleet.errors import PocketfleetError
 from pocketfleet.models import User
 from pocketfleet.web import problems
-from pocketfleet.web.access import instance_for
+from pocketfleet.web.access import instance_for, operator_for
 from pocketfleet.web.callers import FleetRequest, Via
 
 P = ParamSpec("P")
@@ -36,6 +36,17 @@ def signed_in(view: View[P]) -> View[P]:
             return problems.page(request, error)
 
     return guarded
+
+
+def for_operators(view: View[P]) -> View[P]:
+    """For views that look after the server: operators only."""
+
+    def checked(request: FleetRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        operator_for(request)
+        return view(request, *args, **kwargs)
+
+    guarded: View[P] = signed_in(checked)
+    return wraps(view)(guarded)
 
 
 def on_instance(verb: Verb = Verb.VIEW) -> Callable[[InstanceView], Callable[..., HttpResponse]]:
@@ -68,10 +79,10 @@ def to_sign_in(request: HttpRequest) -> HttpResponse:
     return redirect(address)
 
 
-def back(request: FleetRequest, to: str = "instances") -> HttpResponse:
+def back(request: FleetRequest, to: str = "instances", *address: str) -> HttpResponse:
     """After a form without script: to the page, so that reloading does not send the form again. `to`: a page's name,
     or an address of ours that begins with a slash."""
-    response = redirect(to)
+    response = redirect(to, *address)
     response.status_code = 303
     return response
 

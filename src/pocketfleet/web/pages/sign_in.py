@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from pocketfleet.actions.sign_in import use_link
 from pocketfleet.errors import LinkUnusable
 from pocketfleet.web.callers import FleetRequest
+from pocketfleet.web.pages import invitations
 from pocketfleet.web.pages.guard import back, rendered, signed_in, visitor
 
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -33,9 +34,10 @@ def follow(request: HttpRequest, secret: str) -> HttpResponse:
         if visitor(request) is not None:
             return redirect("instances")
         return rendered(request, "sign_in.html", error.status, why=error.facts["why"])
+    invited = invitations.waiting(request)
     request.session.flush()
     login(request, user, backend=_BACKEND)
-    return redirect("instances")
+    return redirect("invitation", invited) if invited else redirect("instances")
 
 
 @require_POST

@@ -1,0 +1,100 @@
+"""What a team may use: instances awake at once, and storage; set by operators, with the server's setting below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from pocketfleet.actions.records import audited, changed
+from pocketfleet.errors import StorageFull, TeamNotFound, WrongUsage
+from pocketfleet.models import Backup, Instance, Snapshot, Team, User
+
+#: More than any disk has, and what every database can hold.
+MOST = 2**62
+MOST_AWAKE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What counts for a team; 0 for no limit."""
+
+    awake: int
+    storage: int
+
+
+def limits_of(team: Team) -> Limits:
+    """The team's own limits, the server's where it has none."""
+    awake, storage = team.awake_limit, team.storage_limit
+    return Limits(
+        awake=settings.CONFIG.team_awake if awake is None else awake,
+        storage=settings.CONFIG.team_storage if storage is None else storage,
+    )
+
+
+def awake_limits() -> dict[str, int]:
+    """Of every team that has one of its own: instances awake at once; 0 for no limit."""
+    found = Team.objects.exclude(awake_limit=None).values_list("id", "awake_limit")
+    return {team_id: limit for team_id, limit in found if limit is not None}
+
+
+def team_storage(team_id: str) -> int:
+    """Bytes that a team's instances use, with snapshots and backups; those of deleted ones are going anyway."""
+    own = Instance.objects.filter(team_id=team_id, deleted_at=None)
+    return _own(own) + _copies(instance__team_id=team_id, instance__deleted_at=None)
+
+
+def instance_storage(instance_id: str) -> int:
+    """Bytes that one instance uses, with its snapshots and backups."""
+    return _own(Instance.objects.filter(id=instance_id)) + _copies(instance_id=instance_id)
+
+
+def check_storage(team: Team | None, more: int = 0) -> None:
+    """Whether the team has room (for so many bytes more). Raises StorageFull."""
+    limit = limits_of(team).storage if team is not None else 0
+    if team is None or not limit:
+        return
+    used = team_storage(team.id)
+    if used >= limit or used + more > limit:
+        raise StorageFull(
+            f"The team “{team.name}” uses {_size(used)} of {_size(limit)}, and this needs more. Delete snapshots, "
+            "backups or instances of it, or ask the operator for more room.",
+            used=used,
+            limit=limit,
+        )
+
+
+def set_limits(team_id: str, *, awake: int | None, storage: int | None, acting_user: User) -> Team:
+    """Limits of a team's own; None for the server's, 0 for none. Raises WrongUsage, TeamNotFound."""
+    for field, value, most in (("awake_limit", awake, MOST_AWAKE), ("storage_limit", storage, MOST)):
+        if value is not None and not 0 <= value <= most:
+            raise WrongUsage(f"{field} is a whole number from 0 to {most}, or nothing for the server's.", field=field)
+    with transaction.atomic():
+        team = Team.objects.select_for_update().filter(id=team_id).first()
+        if team is None:
+            raise TeamNotFound("There is no such team.")
+        team.awake_limit, team.storage_limit = awake, storage
+        team.save(update_fields=["awake_limit", "storage_limit"])
+        audited(acting_user, "set_limits", team.id, team=team.id, awake=awake, storage=storage)
+        changed("team", team.id)
+    return team
+
+
+def _own(instances: QuerySet[Instance]) -> int:
+    # one that was never measured counts as nothing until it is
+    total: int = instances.order_by().aggregate(total=Coalesce(Sum("size_bytes"), 0))["total"]
+    return total
+
+
+def _copies(**whose: object) -> int:
+    total = 0
+    for table in (Snapshot, Backup):
+        total += table.objects.filter(**whose).aggregate(total=Coalesce(Sum("size"), 0))["total"]
+    return total
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 10**7 else f"{count} bytes"

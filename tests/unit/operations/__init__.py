@@ -1,0 +1,1 @@
+"""Parts of operations that need no database and no process."""
