@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,30 +103,3 @@ def test_others_killed_during_a_switch(server: Server, victim: str) -> None:
     else:
         server.kill(victim)
     is_whole(server, name, ended(server, operation_id), 0)
-
-
-def shaken(server: Server, names: list[str], kills: int, seed: int) -> None:
-    """All of them upgrade side by side while node is killed again and again; no request fails, nothing is lost."""
-    chance = random.Random(seed)
-    for name in names:
-        make_shop(server, name)
-    with nothing_fails(server, *names, clients=3) as load:
-        operations = {name: begin(server, name) for name in names}
-        for _ in range(kills):
-            time.sleep(chance.uniform(0.3, 6.0))
-            with contextlib.suppress(LookupError):
-                server.kill("node")
-        after = {name: ended(server, operation_id) for name, operation_id in operations.items()}
-    for name, operation in after.items():
-        is_whole(server, name, operation, len(load.acknowledged(name)))
-
-
-@pytest.mark.timeout(400)
-def test_node_killed_at_random_while_several_upgrade(server: Server) -> None:
-    shaken(server, [f"shaken-{number}" for number in range(4)], kills=8, seed=20261123)
-
-
-@pytest.mark.soak
-def test_node_killed_hundreds_of_times(server: Server) -> None:
-    for turn in range(int(os.environ.get("POCKETFLEET_SOAK_TURNS", "20"))):
-        shaken(server, [f"soaked-{turn}-{number}" for number in range(6)], kills=15, seed=turn)
