@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import sqlite3
 import subprocess
 import threading
 import zipfile
@@ -19,6 +21,8 @@ from tests.server import Server, make_notes, superuser_token, until
 SETTINGS = {"versions": JOURNEY_VERSIONS, "counted": False}
 OLD, NEW = JOURNEY_VERSIONS[0], JOURNEY_VERSIONS[-1]
 BETWEEN = JOURNEY_VERSIONS[1:-1]
+#: by instance: its notes before it moved
+BEFORE: dict[str, list[Any]] = {}
 
 
 def make_shop(server: Server, name: str, version: str = OLD, notes: int = 3) -> str:
@@ -29,6 +33,13 @@ def make_shop(server: Server, name: str, version: str = OLD, notes: int = 3) -> 
         for number in range(notes):
             assert client.post("/api/collections/notes/records", json={"text": f"first {number}"}).status_code == 200
     return instance_id
+
+
+def notes_of(server: Server, instance_id: str) -> list[Any]:
+    """All notes, to the last value."""
+    path = server.folder(instance_id) / "pb_data" / "data.db"
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return database.execute("SELECT id, created, updated, text FROM notes ORDER BY id").fetchall()
 
 
 def upgraded(server: Server, *words: str) -> tuple[int, dict[str, Any]]:
@@ -113,7 +124,7 @@ def moved(server: Server) -> dict[str, tuple[str, subprocess.CompletedProcess[st
     """By release: an instance that went there from 0.22.27 directly, side by side with the others, and how it went."""
     names = {version: f"to-{version.replace('.', '-')}" for version in BETWEEN}
     for name in names.values():
-        make_shop(server, name)
+        BEFORE[name] = notes_of(server, make_shop(server, name))
     went: dict[str, tuple[str, subprocess.CompletedProcess[str]]] = {}
 
     def move(version: str) -> None:
@@ -137,8 +148,9 @@ def test_directly_to(
     operation = json.loads(done.stdout)
     assert (operation["from"], operation["to"], operation["state"]) == (OLD, version, "succeeded")
     assert operation["verdict"] in ("safe", "changed")
-    assert server.show(name)["release"] == version
-    assert len(texts(server, name)) == 3
+    row = server.show(name)
+    assert row["release"] == version
+    assert notes_of(server, row["id"]) == BEFORE[name]
     with server.client(name) as client:
         assert superuser_token(client, version)
 
