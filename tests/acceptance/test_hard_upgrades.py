@@ -18,7 +18,8 @@ from tests.shops import KEY, NEW, OLD, Shop
 SETTINGS = {"versions": (OLD, NEW), "counted": False}
 BOUNDARY = "a-boundary-that-occurs-nowhere"
 UPLOADED = 50_000_000
-SMALLER = 3_000_000
+SMALLER = 500_000
+LAST = "last"
 
 OLD_HOOKS = """routerAdd("GET", "/hello/:name", (c) => c.json(200, {hello: c.pathParam("name")}))
 
@@ -241,6 +242,7 @@ class Uploads(threading.Thread):
             self.statuses.append(answer.status_code)
             if answer.status_code == 200:
                 self.sent[answer.json()["id"]] = content
+            self.stopping.wait(0.1)
 
     def arrived(self) -> None:
         """Each is there, to the last byte."""
@@ -255,7 +257,6 @@ class Listener(threading.Thread):
 
     def __init__(self, server: Server, name: str) -> None:
         super().__init__(daemon=True)
-        self.stopping = threading.Event()
         self.trouble = ""
         self.ended = 0
         #: ids of clients that PocketBase gave, one for each stream; and the texts that were heard
@@ -264,9 +265,9 @@ class Listener(threading.Thread):
         self._server, self._name = server, name
 
     def run(self) -> None:
-        """Until `stopping` is set and something comes."""
+        """Until the last note is heard of."""
         try:
-            while not self.stopping.is_set():
+            while LAST not in self.heard:
                 self._listen()
                 self.ended += 1
         except Exception as error:
@@ -280,7 +281,7 @@ class Listener(threading.Thread):
                 key, _, value = line.partition(":")
                 if key == "data":
                     self._hear(json.loads(value))
-                if self.stopping.is_set():
+                if LAST in self.heard:
                     return
 
     def _hear(self, data: dict[str, Any]) -> None:
@@ -305,6 +306,7 @@ def says_a_note(server: Server, name: str, listener: Listener, text: str) -> Non
     until(heard, 30, f"{text} to be heard of: {listener.trouble}")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("taken_back", [False, True], ids=["there", "there and back"])
 def test_uploads_and_event_streams_go_on_through_a_switch(server: Server, taken_back: bool) -> None:
     shop = Shop(server, "back-and-forth" if taken_back else "on-and-on")
@@ -318,13 +320,12 @@ def test_uploads_and_event_streams_go_on_through_a_switch(server: Server, taken_
     says_a_note(server, shop.name, listener, "before")
     sent = {"range": NEW, "accept_changes": True}
     operation_id = server.api.post(f"/instances/{shop.name}/upgrade", json=sent).json()["operation"]["id"]
-    server.finished(operation_id, "rolled_back" if taken_back else "succeeded", timeout=100)
+    server.finished(operation_id, "rolled_back" if taken_back else "succeeded", timeout=200)
     seen = len(uploads.statuses)
     until(lambda: len(uploads.statuses) > seen + 1, 30, "uploads afterwards")
     says_a_note(server, shop.name, listener, "after")
     uploads.stopping.set()
-    listener.stopping.set()
-    says_a_note(server, shop.name, listener, "last")
+    says_a_note(server, shop.name, listener, LAST)
     uploads.join(60)
     listener.join(10)
     assert (listener.trouble, listener.ended >= 1, len(listener.clients) >= 2) == ("", True, True)
