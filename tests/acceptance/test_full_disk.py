@@ -158,10 +158,10 @@ def stays_full(cramped: Cramped, operation_id: str) -> None:
 
 def meets_a_full_disk(cramped: Cramped, operation_id: str, is_full: Callable[[], bool]) -> dict[str, Any]:
     """The operation, once the disk was full and is not any more and it has ended."""
-    until(lambda: is_full() or over(cramped, operation_id), 90, "the disk to be full")
+    until(lambda: is_full() or over(cramped, operation_id), 200, "the disk to be full")
     assert is_full(), f"it never came to that: {operation_of(cramped, operation_id)}"
     stays_full(cramped, operation_id)
-    until(lambda: over(cramped, operation_id), 90, f"the end of {operation_of(cramped, operation_id)}")
+    until(lambda: over(cramped, operation_id), 200, f"the end of {operation_of(cramped, operation_id)}")
     return operation_of(cramped, operation_id)
 
 
@@ -187,7 +187,7 @@ def room_again(cramped: Cramped) -> Iterator[None]:
     cramped.empty()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("step", ["snapshot", "rehearse", "backup"])
 def test_before_anything_is_touched(cramped: Cramped, step: str) -> None:
     shop = make_shop(cramped, f"at-{step}")
@@ -198,7 +198,7 @@ def test_before_anything_is_touched(cramped: Cramped, step: str) -> None:
         def has_begun() -> bool:
             return any(item["name"] == step for item in operation_of(cramped, operation_id).get("steps", ()))
 
-        until(lambda: has_begun() or over(cramped, operation_id), 60, step)
+        until(lambda: has_begun() or over(cramped, operation_id), 200, step)
         cramped.fill()
         operation = meets_a_full_disk(cramped, operation_id, cramped.filler.exists)
     if step != "backup":
@@ -206,7 +206,7 @@ def test_before_anything_is_touched(cramped: Cramped, step: str) -> None:
     is_whole(shop, operation, before, load, NEW if operation["state"] == "succeeded" else OLD)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("moment", ["checkpoint", "switch", "verify"])
 def test_in_the_cutover(cramped: Cramped, moment: str) -> None:
     shop = make_shop(cramped, f"at-{moment}", PROBE)
@@ -217,7 +217,7 @@ def test_in_the_cutover(cramped: Cramped, moment: str) -> None:
     is_whole(shop, operation, before, load, NEW if operation["state"] == "succeeded" else OLD)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_on_the_way_back(cramped: Cramped) -> None:
     """The new release fails its probe, and as it is stopped the disk gets full: the old data must come back anyway."""
     shop = make_shop(cramped, "at-back", FAILING)
@@ -229,13 +229,13 @@ def test_on_the_way_back(cramped: Cramped) -> None:
     is_whole(shop, operation, before, load, OLD)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_going_back_by_hand(cramped: Cramped) -> None:
     """`rollback` meets the full disk where it takes its checkpoint and where it puts the old data in place."""
     shop = make_shop(cramped, "by-hand")
     before = shop.records()
     operation_id = upgrade(cramped, shop)
-    until(lambda: over(cramped, operation_id), 90, "the upgrade")
+    until(lambda: over(cramped, operation_id), 200, "the upgrade")
     shop.works_on(NEW)
     with Load(cramped.server, [shop.name], clients=0) as load:
         order = cramped.order("back")

@@ -17,6 +17,9 @@ from tests.load import nothing_fails, texts
 from tests.pocketbases import JOURNEY_VERSIONS
 from tests.server import Server, make_notes, superuser_token, until
 
+#: A rehearsal is three starts and hundreds of requests, of which a busy machine makes minutes.
+pytestmark = pytest.mark.timeout(600)
+
 #: The sandbox of a rehearsal holds the executable alone, so it must not be a script that calls another one.
 SETTINGS = {"versions": JOURNEY_VERSIONS, "counted": False}
 OLD, NEW = JOURNEY_VERSIONS[0], JOURNEY_VERSIONS[-1]
@@ -135,7 +138,7 @@ def moved(server: Server) -> dict[str, tuple[str, subprocess.CompletedProcess[st
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
     return went
 
 
@@ -195,7 +198,7 @@ def test_a_release_that_starts_to_die_goes_back_by_itself(
 ) -> None:
     name = moved["0.30.4"][0]
     starts_to_die(server, name, "0.30.4")
-    until(lambda: bool(rollback_of(server, name)), 30, "going back")
+    until(lambda: bool(rollback_of(server, name)), 120, "going back")
     (operation,) = rollback_of(server, name)
     assert (operation["state"], operation["actor"]) == ("succeeded", "pocketfleet"), operation
     assert server.show(name)["release"] == OLD
@@ -209,7 +212,7 @@ def test_it_asks_where_that_would_lose_something(
     with server.client(name) as client:
         assert client.post("/api/collections/notes/records", json={"text": "since"}).status_code == 200
     starts_to_die(server, name, "0.23.12")
-    until(lambda: bool(rollback_of(server, name)), 30, "asking")
+    until(lambda: bool(rollback_of(server, name)), 120, "asking")
     (operation,) = rollback_of(server, name)
     assert operation["state"] == "asking"
     assert operation["result"]["lost"]["records"]["notes"]["created"] == 1
@@ -225,7 +228,7 @@ def test_it_asks_where_a_collection_was_made_since(
         mine = {"name": "mine", "type": "base", "fields": [{"name": "text", "type": "text"}]}
         assert client.post("/api/collections", json=mine, headers=superuser).status_code == 200
     starts_to_die(server, name, "0.36.9")
-    until(lambda: bool(rollback_of(server, name)), 30, "asking")
+    until(lambda: bool(rollback_of(server, name)), 120, "asking")
     (operation,) = rollback_of(server, name)
     assert operation["state"] == "asking"
     assert "mine" in operation["result"]["lost"]["schema"]

@@ -119,7 +119,7 @@ class Journey:
                     self._note(answer.json())
             return not self.operation
 
-        until(is_over, 120, f"the end of {self.operation} of {self.name}")
+        until(is_over, 240, f"the end of {self.operation} of {self.name}")
 
     def is_whole(self, load: Load) -> None:
         """Awake on request, not held, signs its owner in, has all that was acknowledged, and nothing is left over."""
@@ -180,7 +180,7 @@ def shaken(server: Server, names: list[str], kills: int, seed: int) -> Shaker:
     return shaker
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_twenty_kills_at_random_instants(server: Server) -> None:
     shaker = shaken(server, [f"shaken-{number}" for number in range(3)], kills=20, seed=20261123)
     assert shaker.killed == dict.fromkeys(VICTIMS, 5)

@@ -60,7 +60,7 @@ def has_begun(server: Server, operation_id: str, step: str) -> bool:
 
 def ended(server: Server, operation_id: str) -> dict[str, Any]:
     """The operation once it is over."""
-    until(lambda: operation_of(server, operation_id).get("state") in ENDED, 120, f"the end of {operation_id}")
+    until(lambda: operation_of(server, operation_id).get("state") in ENDED, 240, f"the end of {operation_id}")
     return operation_of(server, operation_id)
 
 
@@ -74,14 +74,14 @@ def is_whole(server: Server, name: str, operation: dict[str, Any], written: int)
         assert superuser_token(client, expected)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("step", CUTOVER)
 def test_node_killed_as_a_step_of_the_cutover_begins(server: Server, step: str) -> None:
     name = f"at-{step}"
     make_shop(server, name)
     with nothing_fails(server, name, clients=2) as load:
         operation_id = begin(server, name)
-        until(lambda: has_begun(server, operation_id, step), 120, step)
+        until(lambda: has_begun(server, operation_id, step), 240, step)
         server.kill("node")
         operation = ended(server, operation_id)
         seen = load.requests
@@ -89,13 +89,13 @@ def test_node_killed_as_a_step_of_the_cutover_begins(server: Server, step: str) 
     is_whole(server, name, operation, len(load.acknowledged(name)))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("victim", ["control", "edge", "guest"])
 def test_others_killed_during_a_switch(server: Server, victim: str) -> None:
     name = f"without-{victim}"
     instance_id = make_shop(server, name)
     operation_id = begin(server, name)
-    until(lambda: has_begun(server, operation_id, "switch"), 120, "the switch")
+    until(lambda: has_begun(server, operation_id, "switch"), 240, "the switch")
     if victim == "guest":
         for pid in server.guest_pids(instance_id):
             with contextlib.suppress(ProcessLookupError):
