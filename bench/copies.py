@@ -13,7 +13,7 @@ from tests.server import Server, running, superuser_token
 
 from bench.asker import Asker
 from bench.figures import Figure
-from bench.filling import LARGE, SMALL, Amount, filled
+from bench.filling import GIGABYTE, MANY_FILES, SMALL, Amount, filled
 
 #: Rounds of a snapshot, a backup and PocketBase's own, in turn.
 ROUNDS = 3
@@ -30,9 +30,14 @@ def measure() -> list[Figure]:
     return _measure(SMALL, ROUNDS)
 
 
-def measure_large() -> list[Figure]:
-    """Those of much data; takes minutes, and some GB on the disk."""
-    return _measure(LARGE, LARGE_ROUNDS)
+def measure_gigabyte() -> list[Figure]:
+    """Those of 1 GB in one table; takes minutes, and some GB on the disk."""
+    return _measure([GIGABYTE], LARGE_ROUNDS)
+
+
+def measure_many_files() -> list[Figure]:
+    """Those of 50,000 small files; takes minutes."""
+    return _measure([MANY_FILES], LARGE_ROUNDS)
 
 
 def _measure(amounts: Sequence[Amount], rounds: int) -> list[Figure]:

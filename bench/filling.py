@@ -32,7 +32,8 @@ class Amount:
 
 #: What `make bench` measures, and what takes minutes and is measured when it is named.
 SMALL = (Amount("1 MB", 1), Amount("100 MB", 100), Amount("1,000 files", 1, 1000))
-LARGE = (Amount("1 GB", 1000), Amount("50,000 files", 1, 50_000))
+GIGABYTE = Amount("1 GB", 1000)
+MANY_FILES = Amount("50,000 files", 1, 50_000)
 
 
 def filled(server: Server, amount: Amount, version: str) -> str:

@@ -19,7 +19,7 @@ from bench.asker import Asker
 from bench.bare import Bare, Outside, outside
 from bench.client import first_ok
 from bench.figures import Figure
-from bench.filling import LARGE, SMALL, Amount, filled
+from bench.filling import GIGABYTE, MANY_FILES, SMALL, Amount, filled
 
 OLD, NEW = JOURNEY_VERSIONS[-2], NEWEST
 #: Pairs of one of ours and one by hand; fewer of what takes long.
@@ -51,9 +51,14 @@ def measure() -> list[Figure]:
     return _measure(SMALL, PAIRS)
 
 
-def measure_large() -> list[Figure]:
-    """Those of much data; takes minutes, and some GB on the disk."""
-    return _measure(LARGE, LARGE_PAIRS)
+def measure_gigabyte() -> list[Figure]:
+    """Those of 1 GB in one table; takes minutes, and some GB on the disk."""
+    return _measure([GIGABYTE], LARGE_PAIRS)
+
+
+def measure_many_files() -> list[Figure]:
+    """Those of 50,000 small files; takes minutes."""
+    return _measure([MANY_FILES], LARGE_PAIRS)
 
 
 def _measure(amounts: Sequence[Amount], pairs: int) -> list[Figure]:

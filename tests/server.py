@@ -290,7 +290,7 @@ class Server:
             capture_output=True,
             text=True,
             input=given,
-            timeout=120,
+            timeout=300,
         )
         if check and done.returncode != 0:
             raise AssertionError(

@@ -10,6 +10,9 @@ import pytest
 from tests.pocketbases import NEWEST, executable
 from tests.server import Server, make_notes, until
 
+#: A rehearsal is three starts and hundreds of requests, of which a busy machine makes minutes.
+pytestmark = pytest.mark.timeout(600)
+
 OLD = "0.36.9"
 SETTINGS = {"versions": (OLD,), "counted": False}
 
@@ -34,7 +37,7 @@ def followed(server: Server) -> Server:
     os.link(executable(NEWEST), target)
     server.cli("releases", "--refresh")
     names = ("willing", "asking", "careful")
-    until(lambda: all(upgrades_of(server, name) for name in names), 120, "all who follow")
+    until(lambda: all(upgrades_of(server, name) for name in names), 300, "all who follow")
     return server
 
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import sqlite3
-import subprocess
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.load import nothing_fails
-from tests.server import Server, make_notes, superuser_token, until
+from tests.server import Server, until
+from tests.shops import KEY, NEW, OLD, Shop
 
-OLD, NEW = "0.22.27", "0.40.6"
+#: A rehearsal is three starts and hundreds of requests, of which a busy machine makes minutes.
+pytestmark = pytest.mark.timeout(600)
+
 #: The sandbox of a rehearsal holds the executable alone, so it must not be a script that calls another one.
 SETTINGS = {"versions": (OLD, NEW), "counted": False}
-ENDED = ("succeeded", "failed", "rolled_back")
 BOUNDARY = "a-boundary-that-occurs-nowhere"
 UPLOADED = 50_000_000
-KEY = "0123456789abcdef0123456789abcdef"
+SMALLER = 500_000
+LAST = "last"
 
 OLD_HOOKS = """routerAdd("GET", "/hello/:name", (c) => c.json(200, {hello: c.pathParam("name")}))
 
@@ -53,99 +49,6 @@ if (typeof onBootstrap === "function") {
   })
 }
 """
-
-
-class Shop:
-    """An instance of the old release with notes, and its data as it was when that was last looked at."""
-
-    def __init__(self, server: Server, name: str) -> None:
-        self.server = server
-        self.name = name
-        self.id = str(server.create(name, OLD)["id"])
-        with server.client(name) as client:
-            make_notes(client, OLD)
-            for number in range(3):
-                sent = {"text": f"first {number}"}
-                assert client.post("/api/collections/notes/records", json=sent).status_code == 200
-            person = {"username": "ann", "password": KEY, "passwordConfirm": KEY}
-            assert client.post("/api/collections/users/records", json=person).status_code == 200
-
-    def as_superuser(self, method: str, path: str, body: Any, version: str = OLD) -> dict[str, Any]:
-        """The JSON of a 200."""
-        with self.server.client(self.name) as client:
-            headers = {"authorization": superuser_token(client, version)}
-            answer = client.request(method, path, json=body, headers=headers)
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
-
-    def by_hand(self, *statements: str) -> None:
-        """SQL on the sleeping instance's data, as somebody does who knows better than PocketBase."""
-        self.server.cli("sleep", self.name)
-        with contextlib.closing(sqlite3.connect(self.server.folder(self.id) / "pb_data" / "data.db")) as database:
-            for statement in statements:
-                database.execute(statement)
-            database.commit()
-
-    def rows(self, query: str) -> list[Any]:
-        """What a query finds in the data, which somebody may be using."""
-        path = self.server.folder(self.id) / "pb_data" / "data.db"
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            return database.execute(query).fetchall()
-
-    def records(self) -> list[Any]:
-        """Of notes and users, to the last of their values that both ages have."""
-        people = "SELECT id, created, updated, username, email, verified, emailVisibility, tokenKey FROM users"
-        return self.rows("SELECT id, created, updated, text FROM notes ORDER BY id") + self.rows(people)
-
-    def everything(self) -> list[str]:
-        """All tables, definitions and rows, as statements."""
-        path = self.server.folder(self.id) / "pb_data" / "data.db"
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            return list(database.iterdump())
-
-    def upgrade(self, *words: str) -> tuple[int, dict[str, Any]]:
-        """Exit code and JSON of `upgrade`."""
-        done = self.server.cli("upgrade", self.name, NEW, *words, "--json", check=False)
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
-
-    def report(self) -> dict[str, Any]:
-        """The newest rehearsal's."""
-        (newest, *_) = self.server.api.get(f"/instances/{self.name}/rehearsals").json()["items"]
-        found: dict[str, Any] = self.server.api.get(f"/rehearsals/{newest['id']}").json()["report"]
-        return found
-
-    def works_on(self, version: str) -> None:
-        """It runs on this release, and people get in."""
-        assert self.server.show(self.name)["release"] == version
-        with self.server.client(self.name) as client:
-            assert superuser_token(client, version)
-            signing_in = {"identity": "ann", "password": KEY}
-            answer = client.post("/api/collections/users/auth-with-password", json=signing_in)
-            assert answer.status_code == 200, answer.text
-
-    def is_broken(self, obstacle: str) -> None:
-        """The upgrade is refused, names what is in its way, and touches nothing, not even when told to accept."""
-        before = self.everything()
-        code, operation = self.upgrade("--accept-changes")
-        assert (code, operation["state"]) == (1, "failed"), json.dumps(operation)
-        assert operation["error"]["code"] == "release_broken"
-        assert (operation["verdict"], operation["held_ms"]) == ("broken", None)
-        (reason, *_) = self.report()["reasons"]
-        assert obstacle in reason["where"], reason
-        assert obstacle.rpartition(".")[2] in operation["error"]["detail"], operation["error"]["detail"]
-        assert self.everything() == before
-        self.works_on(OLD)
-
-    def goes_through(self) -> dict[str, Any]:
-        """It is upgraded, with equal records."""
-        before = self.records()
-        code, operation = self.upgrade("--accept-changes")
-        assert (code, operation["state"]) == (0, "succeeded"), json.dumps(operation)
-        assert self.records() == before
-        self.works_on(NEW)
-        return operation
 
 
 def test_hooks_of_the_old_age(server: Server) -> None:
@@ -255,7 +158,7 @@ class Upload:
 
     def __exit__(self, *_: object) -> None:
         self.may_end.set()
-        self._thread.join(60)
+        self._thread.join(120)
 
     def _run(self) -> None:
         head = (
@@ -273,17 +176,27 @@ class Upload:
 
     def _pieces(self, head: bytes, tail: bytes) -> Iterator[bytes]:
         yield head
-        for _ in range(UPLOADED // 1_000_000):
+        for _ in range(UPLOADED // 1_000_000 - 1):
             yield os.urandom(1_000_000)
-        self.may_end.wait(60)
+        # drop by drop, however long that takes: a client that is silent for too long is hung up on
+        drops = 0
+        while not self.may_end.wait(0.2):
+            drops += 1
+            yield b"."
+        yield os.urandom(1_000_000 - drops)
         yield tail
+
+
+def take_files(shop: Shop) -> None:
+    """A public collection `files`."""
+    field = {"name": "file", "type": "file", "options": {"maxSelect": 1, "maxSize": 2 * UPLOADED}}
+    files = {"name": "files", "type": "base", "schema": [field], "createRule": "", "listRule": "", "viewRule": ""}
+    shop.as_superuser("POST", "/api/collections", files)
 
 
 def test_an_upload_is_waited_for_and_a_stream_ends_cleanly(server: Server) -> None:
     shop = Shop(server, "streaming")
-    field = {"name": "file", "type": "file", "options": {"maxSelect": 1, "maxSize": 2 * UPLOADED}}
-    files = {"name": "files", "type": "base", "schema": [field], "createRule": "", "listRule": "", "viewRule": ""}
-    shop.as_superuser("POST", "/api/collections", files)
+    take_files(shop)
     heard: list[str] = []
     ended = threading.Event()
 
@@ -298,11 +211,11 @@ def test_an_upload_is_waited_for_and_a_stream_ends_cleanly(server: Server) -> No
         sent = {"range": NEW, "accept_changes": True}
         operation_id = server.api.post(f"/instances/{shop.name}/upgrade", json=sent).json()["operation"]["id"]
         # the first try to hold gives up on it, for it takes too long; a later one finds it gone
-        until(lambda: "another try follows" in server.api.get(f"/operations/{operation_id}").text, 60, "a second try")
+        until(lambda: "another try follows" in server.api.get(f"/operations/{operation_id}").text, 240, "a second try")
         assert upload.status == 0
         assert not ended.is_set()
         upload.may_end.set()
-        operation = server.finished(operation_id)
+        operation = server.finished(operation_id, timeout=120)
         seen = load.requests
         until(lambda: load.requests > seen + 10, 20, "requests after the switch")
     listener.join(10)
@@ -317,71 +230,112 @@ def test_an_upload_is_waited_for_and_a_stream_ends_cleanly(server: Server) -> No
         assert len(answer.content) == UPLOADED
 
 
-@contextlib.contextmanager
-def on_a_small_disk(megabytes: int) -> Iterator[tuple[Server, Path]]:
-    """A server whose home is all there is on a disk."""
-    place = Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp"))
-    (place / "home").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "none", str(place / "home")]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        shutil.rmtree(place)
-        pytest.skip("SKIPPED LOUDLY: mounting a small disk needs root; no upgrade met a full disk")
-    server = Server(place / "home", versions=(OLD, NEW), counted=False)
-    try:
-        yield server.start(), place / "home"
-    finally:
-        server.clean()
-        subprocess.run(["umount", "-l", str(place / "home")], check=True)
-        shutil.rmtree(place)
+class Uploads(threading.Thread):
+    """Uploads one after the other, and hears of nothing but what PocketBase said; no retries."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        super().__init__(daemon=True)
+        self.stopping = threading.Event()
+        self.statuses: list[int] = []
+        #: what was sent, by the id of its record
+        self.sent: dict[str, bytes] = {}
+        self._server, self._name = server, name
+
+    def run(self) -> None:
+        """Until `stopping` is set."""
+        while not self.stopping.is_set():
+            content = os.urandom(SMALLER)
+            with self._server.client(self._name) as client:
+                answer = client.post("/api/collections/files/records", files={"file": ("a.bin", content)})
+            self.statuses.append(answer.status_code)
+            if answer.status_code == 200:
+                self.sent[answer.json()["id"]] = content
+            self.stopping.wait(0.1)
+
+    def arrived(self) -> None:
+        """Each is there, to the last byte."""
+        with self._server.client(self._name) as client:
+            for identifier, content in self.sent.items():
+                record = client.get(f"/api/collections/files/records/{identifier}").json()
+                assert client.get(f"/api/files/files/{identifier}/{record['file']}").content == content
 
 
-def fill(place: Path) -> Path:
-    """A file that takes all that is left."""
-    path = place / "filler"
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    return path
+class Listener(threading.Thread):
+    """An event stream as a page has it: where one ends cleanly, it opens the next, and hears of notes."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        super().__init__(daemon=True)
+        self.trouble = ""
+        self.ended = 0
+        #: ids of clients that PocketBase gave, one for each stream; and the texts that were heard
+        self.clients: list[str] = []
+        self.heard: list[str] = []
+        self._server, self._name = server, name
+
+    def run(self) -> None:
+        """Until the last note is heard of."""
+        try:
+            while LAST not in self.heard:
+                self._listen()
+                self.ended += 1
+        except Exception as error:
+            self.trouble = repr(error)
+
+    def _listen(self) -> None:
+        with self._server.client(self._name, timeout=90) as client, client.stream("GET", "/api/realtime") as stream:
+            if stream.status_code != 200:
+                raise RuntimeError(f"a stream was answered {stream.status_code}")
+            for line in stream.iter_lines():  # raises where it is cut off in the middle
+                key, _, value = line.partition(":")
+                if key == "data":
+                    self._hear(json.loads(value))
+                if LAST in self.heard:
+                    return
+
+    def _hear(self, data: dict[str, Any]) -> None:
+        if "record" in data:
+            self.heard.append(str(data["record"]["text"]))
+            return
+        with self._server.client(self._name) as client:
+            told = {"clientId": data["clientId"], "subscriptions": ["notes/*"]}
+            # the stream may have ended meanwhile, with the release that knew this client
+            if client.post("/api/realtime", json=told).status_code == 204:
+                self.clients.append(data["clientId"])
 
 
-@pytest.fixture(scope="module")
-def cramped() -> Iterator[tuple[Server, Path, Shop]]:
-    """An instance on a small disk."""
-    with on_a_small_disk(200) as (server, place):
-        yield server, place, Shop(server, "cramped")
+def says_a_note(server: Server, name: str, listener: Listener, text: str) -> None:
+    """A note of which the listener hears; it is written again where nobody was subscribed at that moment."""
+
+    def heard() -> bool:
+        with server.client(name) as client:
+            assert client.post("/api/collections/notes/records", json={"text": text}).status_code == 200
+        return text in listener.heard
+
+    until(heard, 30, f"{text} to be heard of: {listener.trouble}")
 
 
-@pytest.mark.parametrize("step", ["snapshot", "rehearse", "backup"])
-def test_a_full_disk(cramped: tuple[Server, Path, Shop], step: str) -> None:
-    server, place, shop = cramped
-    if server.show(shop.name)["release"] == NEW:
-        server.cli("rollback", shop.name, "--accept-loss")
-    before = shop.records()
+@pytest.mark.parametrize("taken_back", [False, True], ids=["there", "there and back"])
+def test_uploads_and_event_streams_go_on_through_a_switch(server: Server, taken_back: bool) -> None:
+    shop = Shop(server, "back-and-forth" if taken_back else "on-and-on")
+    take_files(shop)
+    if taken_back:
+        probes = [{"method": "GET", "path": "/api/health", "expect_status": 418, "safe": True}]
+        server.api.put(f"/instances/{shop.name}/probes", json={"items": probes}).raise_for_status()
+    uploads, listener = Uploads(server, shop.name), Listener(server, shop.name)
+    uploads.start()
+    listener.start()
+    says_a_note(server, shop.name, listener, "before")
     sent = {"range": NEW, "accept_changes": True}
     operation_id = server.api.post(f"/instances/{shop.name}/upgrade", json=sent).json()["operation"]["id"]
-    asked = server.api
-
-    def has_begun() -> bool:
-        operation = asked.get(f"/operations/{operation_id}").json()
-        return any(item["name"] == step for item in operation["steps"]) or operation["state"] in ENDED
-
-    until(has_begun, 60, step)
-    filler = fill(place)
-    try:
-        time.sleep(3)
-    finally:
-        filler.unlink()
-    operation: dict[str, Any] = {}
-
-    def is_over() -> bool:
-        answer = asked.get(f"/operations/{operation_id}")
-        operation.update(answer.json() if answer.status_code == 200 else {})
-        return operation.get("state") in ENDED
-
-    until(is_over, 60, f"the end of {operation}")
-    if step != "backup":
-        assert (operation["state"], operation["error"]["code"]) == ("failed", "disk_trouble"), operation
-    assert shop.records() == before
-    shop.works_on(NEW if operation["state"] == "succeeded" else OLD)
-    with server.client(shop.name) as client:
-        assert client.post("/api/collections/notes/records", json={"text": step}).status_code == 200
+    server.finished(operation_id, "rolled_back" if taken_back else "succeeded", timeout=200)
+    seen = len(uploads.statuses)
+    until(lambda: len(uploads.statuses) > seen + 1, 30, "uploads afterwards")
+    says_a_note(server, shop.name, listener, "after")
+    uploads.stopping.set()
+    says_a_note(server, shop.name, listener, LAST)
+    uploads.join(60)
+    listener.join(10)
+    assert (listener.trouble, listener.ended >= 1, len(listener.clients) >= 2) == ("", True, True)
+    assert set(uploads.statuses) == {200}
+    uploads.arrived()
+    shop.works_on(OLD if taken_back else NEW)

@@ -10,6 +10,9 @@ import pytest
 from tests.crash.told import told
 from tests.pocketbases import NEWEST
 
+#: Dozens of lives of node, one after the other; a busy machine takes its time for each.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.mark.parametrize("version, step, points", [("0.22.27", "superuser", 2), (NEWEST, "", 16)])
 def test_a_killed_create_ends_with_an_instance_that_its_owner_can_use(

@@ -9,6 +9,9 @@ import pytest
 
 from tests.crash.told import told
 
+#: Dozens of lives of node, one after the other; a busy machine takes its time for each.
+pytestmark = pytest.mark.timeout(600)
+
 #: story -> (state, files at the end, files that were made and removed again, steps' states)
 EXPECTED = {
     "succeeds": ("succeeded", ["one", "three", "two"], [], ["done", "done", "done"]),

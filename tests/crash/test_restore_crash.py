@@ -9,6 +9,9 @@ import pytest
 
 from tests.crash.told import told
 
+#: Dozens of lives of node, one after the other; a busy machine takes its time for each.
+pytestmark = pytest.mark.timeout(600)
+
 #: story -> (state, what a visitor sees, what is left in `incoming`)
 EXPECTED = {
     "good": ("succeeded", ["one"], ["bad000000000000.zip"]),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,7 +60,7 @@ def has_begun(server: Server, operation_id: str, step: str) -> bool:
 
 def ended(server: Server, operation_id: str) -> dict[str, Any]:
     """The operation once it is over."""
-    until(lambda: operation_of(server, operation_id).get("state") in ENDED, 120, f"the end of {operation_id}")
+    until(lambda: operation_of(server, operation_id).get("state") in ENDED, 240, f"the end of {operation_id}")
     return operation_of(server, operation_id)
 
 
@@ -76,14 +74,14 @@ def is_whole(server: Server, name: str, operation: dict[str, Any], written: int)
         assert superuser_token(client, expected)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("step", CUTOVER)
 def test_node_killed_as_a_step_of_the_cutover_begins(server: Server, step: str) -> None:
     name = f"at-{step}"
     make_shop(server, name)
     with nothing_fails(server, name, clients=2) as load:
         operation_id = begin(server, name)
-        until(lambda: has_begun(server, operation_id, step), 120, step)
+        until(lambda: has_begun(server, operation_id, step), 240, step)
         server.kill("node")
         operation = ended(server, operation_id)
         seen = load.requests
@@ -91,13 +89,13 @@ def test_node_killed_as_a_step_of_the_cutover_begins(server: Server, step: str) 
     is_whole(server, name, operation, len(load.acknowledged(name)))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("victim", ["control", "edge", "guest"])
 def test_others_killed_during_a_switch(server: Server, victim: str) -> None:
     name = f"without-{victim}"
     instance_id = make_shop(server, name)
     operation_id = begin(server, name)
-    until(lambda: has_begun(server, operation_id, "switch"), 120, "the switch")
+    until(lambda: has_begun(server, operation_id, "switch"), 240, "the switch")
     if victim == "guest":
         for pid in server.guest_pids(instance_id):
             with contextlib.suppress(ProcessLookupError):
@@ -105,30 +103,3 @@ def test_others_killed_during_a_switch(server: Server, victim: str) -> None:
     else:
         server.kill(victim)
     is_whole(server, name, ended(server, operation_id), 0)
-
-
-def shaken(server: Server, names: list[str], kills: int, seed: int) -> None:
-    """All of them upgrade side by side while node is killed again and again; no request fails, nothing is lost."""
-    chance = random.Random(seed)
-    for name in names:
-        make_shop(server, name)
-    with nothing_fails(server, *names, clients=3) as load:
-        operations = {name: begin(server, name) for name in names}
-        for _ in range(kills):
-            time.sleep(chance.uniform(0.3, 6.0))
-            with contextlib.suppress(LookupError):
-                server.kill("node")
-        after = {name: ended(server, operation_id) for name, operation_id in operations.items()}
-    for name, operation in after.items():
-        is_whole(server, name, operation, len(load.acknowledged(name)))
-
-
-@pytest.mark.timeout(400)
-def test_node_killed_at_random_while_several_upgrade(server: Server) -> None:
-    shaken(server, [f"shaken-{number}" for number in range(4)], kills=8, seed=20261123)
-
-
-@pytest.mark.soak
-def test_node_killed_hundreds_of_times(server: Server) -> None:
-    for turn in range(int(os.environ.get("POCKETFLEET_SOAK_TURNS", "20"))):
-        shaken(server, [f"soaked-{turn}-{number}" for number in range(6)], kills=15, seed=turn)

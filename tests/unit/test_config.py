@@ -63,6 +63,8 @@ VALUES: dict[str, tuple[str, str, Any]] = {
         ("a@example.org", "b@example.org"),
     ),
     "first_instance": ("shop", '"shop"', "shop"),
+    "team_awake": ("3", "3", 3),
+    "team_storage": ("5000000000", "5000000000", 5_000_000_000),
     "log_level": ("DEBUG", '"DEBUG"', "DEBUG"),
 }
 #: a field that may only stand beside another one

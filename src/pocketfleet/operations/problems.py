@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from typing import Any
 
 from pocketfleet.errors import DiskTrouble, PocketfleetError, Unexpected
@@ -20,6 +21,20 @@ _DISK = {
 def problem_of(error: Exception, operation_id: str) -> dict[str, Any]:
     """problem+json of whatever a step raised; what is not ours to explain is `unexpected`, its trace in our log."""
     return as_ours(error, operation_id).as_problem()
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether nothing but room on the disk is missing, so that the same will work once somebody has made some."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+            return True
+        if isinstance(cause, DiskTrouble) and "free" in cause.facts:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def as_ours(error: Exception, operation_id: str) -> PocketfleetError:

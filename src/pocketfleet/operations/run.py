@@ -24,12 +24,15 @@ from pocketfleet.domain.states import OperationState, StepState
 from pocketfleet.models import Operation, Step
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.plan import ENDS, RESULT, Plan, PlanStep, Work
-from pocketfleet.operations.problems import problem_of
+from pocketfleet.operations.problems import is_full, problem_of
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two writes of a step's progress.
 _PROGRESS_EVERY = 0.4
+#: Seconds before the undoing of a step is tried again that a full disk stands in the way of, until there is room: what
+#: is half undone must not be let at.
+_ROOM_AGAIN = 3.0
 _UNDONE = {StepState.FAILED, StepState.COMPENSATING, StepState.COMPENSATED}
 
 
@@ -151,18 +154,24 @@ class Run:
         return OperationState.ROLLED_BACK if self._was_live() else OperationState.FAILED
 
     async def _undo(self, step: PlanStep, compensate: Callable[[Work], Awaitable[dict[str, Any] | None]]) -> bool:
-        for wait in [*self._again, None]:
+        waits = list(self._again)
+        while True:
             await self._move(step, StepState.COMPENSATING)
+            work = self._work(step)
             try:
-                output = await compensate(self._work(step)) or {}
+                output = await compensate(work) or {}
             except Exception as error:
-                self._log_failure(step, error, "could not be undone" if wait is None else "is undone again")
-                if wait is not None:
-                    await asyncio.sleep(wait)
+                full = is_full(error)
+                last = not waits and not full
+                self._log_failure(step, error, "could not be undone" if last else "is undone again")
+                if last:
+                    return False
+                if full:
+                    await work.progress(None, "the disk is full; it goes on by itself once there is room")
+                await asyncio.sleep(_ROOM_AGAIN if full else waits.pop(0))
             else:
                 await self._move(step, StepState.COMPENSATED, output={**self._rows[step.name].output, **output})
                 return True
-        return False
 
     async def _end(self, state: OperationState) -> OperationState:
         error = self._error or None

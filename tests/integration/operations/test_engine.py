@@ -15,8 +15,9 @@ from pocketfleet.actions.operations import open_operation, prune_operations
 from pocketfleet.domain.addresses import first_number
 from pocketfleet.domain.hostnames import new_id
 from pocketfleet.domain.states import OperationState, StepState
-from pocketfleet.errors import SourceDown
+from pocketfleet.errors import DiskTrouble, SourceDown
 from pocketfleet.models import Instance, Operation, Step
+from pocketfleet.operations import run
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.engine import Engine, Plan, PlanStep, Work
 from pocketfleet.operations.plan import ends
@@ -238,6 +239,25 @@ async def test_what_cannot_be_undone_is_said_and_the_rest_is(database: Database,
     assert after.error["not_undone"] == ["two"]
     assert after.error["code"] == "source_down"
     assert steps == {"one": "compensated", "two": "compensating", "three": "compensated"}
+
+
+@pytest.mark.parametrize(
+    "full",
+    [OSError(errno.ENOSPC, "No space left on device"), DiskTrouble("nearly full", free=0)],
+    ids=["refused", "reserve"],
+)
+async def test_what_a_full_disk_keeps_from_being_undone_waits_for_room(
+    database: Database, toy: Toy, monkeypatch: pytest.MonkeyPatch, full: Exception
+) -> None:
+    monkeypatch.setattr(run, "_ROOM_AGAIN", 0.0)
+    toy.failures = {"three": [SourceDown()], "-two": [full] * 9}
+    operation = await ask(database)
+    await carry_out(database, toy.plan("one", "two", "three", live="one"))
+    after, steps = await journal(database, operation)
+    assert toy.said == ["one", "two", "three", "-three", *["-two"] * 10, "-one"]
+    assert after.state == OperationState.ROLLED_BACK
+    assert "not_undone" not in after.error
+    assert set(steps.values()) == {"compensated"}
 
 
 @pytest.mark.parametrize(
