@@ -17,6 +17,7 @@ from pocketfleet import diagnostics
 from pocketfleet.bell import Bell
 from pocketfleet.config import Config, load
 from pocketfleet.errors import HomeInUse, PocketfleetError
+from pocketfleet.routing.entrance import Entrance
 from pocketfleet.routing.gate import Gate, Go, Question, Refuse
 from pocketfleet.runtime.surroundings import Open
 
@@ -53,6 +54,7 @@ class Node:
         from pocketfleet.operations.resolve import Resolver
         from pocketfleet.operations.schedule import Clock
         from pocketfleet.operations.seen import SeenWriter
+        from pocketfleet.operations.superusers import Superusers
         from pocketfleet.operations.tools import Tools
         from pocketfleet.operations.watch import Watcher
         from pocketfleet.routing.counters import Counters
@@ -104,13 +106,15 @@ class Node:
         )
         self.engine = Engine(PLANS, self.tools, self.database)
         self.clock = Clock(self.tools)
-        self.reconciler = Reconciler(self.fleet, self.supervisor, self.database)
+        self.superusers = Superusers(self.tools, self.gate.ask)
+        self.entrance = Entrance(config.entrance_socket, config.public_url, self.superusers.let_in, self.gate.parking)
+        self.reconciler = Reconciler(self.fleet, self.supervisor, self.database, self.superusers.settle)
         self.follower = Follower(self.tools)
         self.watcher = Watcher(self.tools, self.counters.read)
         self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 the gate; then follow the changes."""
+        """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 gate and entrance; then the changes."""
         self._last = await self.database.call(_last_change)
         self.store.sweep()
         await self.fleet.load()
@@ -120,6 +124,7 @@ class Node:
         await self.open_routes.replace(self.supervisor.awake())
         await self.engine.resume()
         await self.gate.start()
+        await self.entrance.start()
         log.info("node serves instances=%d adopted=%d", len(self.fleet.known()), len(adopted))
         tasks = [asyncio.create_task(lasting(name, each), name=name) for name, each in self._loops().items()]
         try:
@@ -142,6 +147,7 @@ class Node:
             "logs": self.logs.run,
             "idle": self.sweeper.run,
             "awake": partial(_every, 1.0, self.reconciler.keep_awake),
+            "superusers": partial(_every, LOOK_EVERY, self.superusers.look),
             "intents": partial(_every, LOOK_EVERY, self.reconciler.look),
             "routes": partial(_every, GLANCE_EVERY, self.routes.glance),
             "every route": partial(_every, CHECK_EVERY, self.routes.check),
@@ -203,6 +209,7 @@ class Node:
 
     async def _stop(self) -> None:
         """No more answers, no more work, every guest asleep, and all of it written down."""
+        await self.entrance.stop()
         await self.gate.stop()
         await self.reconciler.stop()
         await self.engine.stop()

@@ -1,6 +1,7 @@
 """The tables; no behaviour."""
 
 from pocketfleet.models.accounts import SignInLink, Token, User
+from pocketfleet.models.admin import AdminTicket, MadeSuperuser
 from pocketfleet.models.copies import Backup, Snapshot
 from pocketfleet.models.instances import Instance
 from pocketfleet.models.journal import Operation, Step
@@ -9,11 +10,13 @@ from pocketfleet.models.releases import Offer, Release, Source
 from pocketfleet.models.upgrades import Event, Probe, Rehearsal
 
 __all__ = [
+    "AdminTicket",
     "Audit",
     "Backup",
     "Change",
     "Event",
     "Instance",
+    "MadeSuperuser",
     "Offer",
     "Operation",
     "Probe",

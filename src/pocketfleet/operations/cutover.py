@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pocketfleet.actions.upgrades import set_hold, set_release
 from pocketfleet.errors import DiskTrouble, HoldTooLong, InstanceBusy
+from pocketfleet.operations import superusers
 from pocketfleet.operations.plan import RESULT, Work
 from pocketfleet.operations.tools import Tools
 
@@ -103,6 +104,7 @@ async def put_in_place(work: Work, snapshot_id: str, release: str) -> None:
     async with tools.supervisor.at_rest(work.instance_id):
         await tools.snapshots.put_back(work.instance_id, snapshot_id)
         await choose_release(tools, work.instance_id, release)
+        await superusers.weed(tools, work.instance_id)
 
 
 def check_room_for_way_back(tools: Tools, needed: int) -> None:

@@ -11,7 +11,7 @@ from pocketfleet.actions.releases import known_releases
 from pocketfleet.domain.fitting import choose_release, range_for
 from pocketfleet.domain.releases import Version
 from pocketfleet.errors import RestoreFailed, SnapshotUnusable
-from pocketfleet.operations import cutover, staging
+from pocketfleet.operations import cutover, staging, superusers
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work
 from pocketfleet.operations.rollback import loses_nothing
@@ -80,6 +80,7 @@ async def _place(work: Work) -> None:
         await staging.put_in_place(work, with_data_only=not work.outputs["open"]["full"])
         # before anything may start: no other release ever meets this data
         await cutover.choose_release(tools, work.instance_id, str(work.outputs["recognise"]["to"]))
+        await superusers.weed(tools, work.instance_id)
 
 
 async def _back(work: Work) -> None:

@@ -21,6 +21,7 @@ _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-
 _FILES = {
     "app.css": ("pocketfleet.web", "static/app.css"),
     "app.js": ("pocketfleet.web", "static/app.js"),
+    "entrance.js": ("pocketfleet.web", "static/entrance.js"),
     "icon.svg": ("pocketfleet.web", "static/icon.svg"),
     "htmx.js": ("django_htmx", "static/django_htmx/htmx-2.min.js"),
 }

@@ -6,13 +6,14 @@ from django.urls import URLPattern, URLResolver, path
 
 from pocketfleet.web.api.root import make_api
 from pocketfleet.web.assets import serve_asset
-from pocketfleet.web.pages import instances, releases, sign_in, stream
+from pocketfleet.web.pages import admin, instances, releases, sign_in, stream
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", instances.show, name="instances"),
     path("instances", instances.create, name="create"),
     path("instances/<str:instance_id>/power", instances.power, name="power"),
     path("instances/<str:instance_id>/sleep", instances.sleep, name="sleep"),
+    path("instances/<str:ref>/admin", admin.open_admin, name="open-admin"),
     path("ranges", releases.resolve, name="resolve"),
     path("releases/refresh", releases.refresh, name="refresh-releases"),
     path("live", stream.live, name="live"),
