@@ -13,13 +13,16 @@ RESERVED = "/_pocketfleet/"
 ENTRANCE = RESERVED + "admin"
 #: PocketBase's own page.
 PAGE = "/_/"
-#: Seconds that somebody stays signed in: a working day. PocketBase's own tokens live one day, or 14 before 0.23.
+#: Seconds that somebody stays signed in: a working day. From 0.23 to 0.28 the page renews its session at each visit,
+#: for as long as the instance's own setting says (a day by default).
 SESSION_SECONDS = 8 * 3600
 #: Seconds from the click to the entrance; the browser needs one or two.
 TICKET_SECONDS = 60
 
 #: The first release with PocketBase's new admin page.
 _NEW_PAGE = (0, 37)
+#: The first release whose page goes on with a token that cannot be renewed; those before, from 0.23, sign out.
+_FIXED_TOKENS = (0, 29)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,12 @@ class AdminSession:
     key: str
     value: dict[str, Any] = field(repr=False)
     path: str = PAGE
+
+
+def must_renew(release: str) -> bool:
+    """Whether this release's page only works with a token that it can renew."""
+    version = Version.parse(release)
+    return has_superusers_collection(version) and version.numbers[:2] < _FIXED_TOKENS
 
 
 def admin_session(release: str, token: str, record: dict[str, Any]) -> AdminSession:

@@ -20,6 +20,7 @@ from typing import Any
 
 import bcrypt
 
+from pocketfleet.domain.admin_pages import must_renew
 from pocketfleet.domain.secrets import ENCRYPTION_KEY
 from pocketfleet.errors import DiskTrouble, SnapshotUnusable
 from pocketfleet.runtime.guest import Guest
@@ -118,7 +119,8 @@ def remove(connection: sqlite3.Connection, record_id: str) -> Removal:
         if there == {record_id}:
             _lock(connection, record_id)
             return Removal.LOCKED
-        for table in set(_DEPENDENTS) & set(tables(connection)):
+        # before 0.23 nothing belongs to an admin, and one of these tables has other columns
+        for table in set(_DEPENDENTS) & set(tables(connection)) if _table(connection) == _NEW else ():
             connection.execute(f"DELETE FROM {table} WHERE recordRef = ?", [record_id])  # noqa: S608
         connection.execute(f"DELETE FROM {_table(connection)} WHERE id = ?", [record_id])  # noqa: S608
     return Removal.GONE
@@ -137,8 +139,9 @@ def token(guest: Guest, connection: sqlite3.Connection, superuser: Superuser, *,
             settings = unsealed(settings_in(connection), guest.secrets.get(ENCRYPTION_KEY, ""))
             return admin_token(superuser.record_id, superuser.token_key, settings, life=life)
         row = connection.execute("SELECT id, options FROM _collections WHERE name = ?", [_NEW]).fetchone()
+        renewed = must_renew(guest.release)
         collection = {"id": row["id"], "options": json.loads(row["options"])}
-        return record_token(superuser.record_id, collection, superuser.token_key, life=life, refreshable=False)
+        return record_token(superuser.record_id, collection, superuser.token_key, life=life, refreshable=renewed)
     except (KeyError, TypeError, ValueError) as error:
         raise SnapshotUnusable("The data says nothing of how superusers' tokens are signed.") from error
 
