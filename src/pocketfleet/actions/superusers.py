@@ -126,6 +126,12 @@ def strangers(instance_id: str, record_ids: Iterable[str]) -> set[str]:
     return set(found.values_list("record_id", flat=True)) - kept
 
 
+def made_here(instance_id: str, record_ids: Iterable[str]) -> set[str]:
+    """Which of these superusers pocketfleet has made in this instance."""
+    found = MadeSuperuser.objects.filter(instance_id=instance_id, record_id__in=list(record_ids), ours=True)
+    return set(found.values_list("record_id", flat=True))
+
+
 def _active(instance_id: str) -> QuerySet[MadeSuperuser]:
     return MadeSuperuser.objects.filter(instance_id=instance_id, revoked_at=None)
 

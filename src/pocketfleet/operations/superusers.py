@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from pocketfleet.actions import admin_tickets, events
 from pocketfleet.actions import superusers as records
@@ -16,6 +17,7 @@ from pocketfleet.errors import NotAllowed, PocketfleetError, Unavailable
 from pocketfleet.operations.tools import Tools
 from pocketfleet.routing.gate import Go, Question, Refuse
 from pocketfleet.runtime import superuser_api, superusers
+from pocketfleet.runtime.changes import Changes
 from pocketfleet.runtime.guest import Guest
 from pocketfleet.runtime.superusers import Removal, Superuser
 
@@ -164,6 +166,18 @@ async def weed(tools: Tools, instance_id: str) -> None:
         await asyncio.to_thread(take_away, strangers)
         log.info("superusers without access taken away: %d", len(strangers), extra={"instance": instance_id})
     await tools.database.call(records.record_exchanged, instance_id)
+
+
+async def without_ours(tools: Tools, instance_id: str, changes: Changes) -> Changes:
+    """What would be lost besides superusers that pocketfleet made: those come again by themselves."""
+    made = changes.records.get("_superusers")
+    if made is None or made.total > len(made.created_ids):
+        return changes
+    ours = await tools.database.call(records.made_here, instance_id, made.created_ids)
+    if ours < set(made.created_ids):
+        return changes
+    others = {name: changed for name, changed in changes.records.items() if changed is not made}
+    return replace(changes, records=others)
 
 
 def _there_at_rest(guest: Guest, wanted: Wanted) -> tuple[Superuser, str]:

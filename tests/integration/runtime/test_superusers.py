@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sqlite3
@@ -161,7 +160,7 @@ async def test_encrypted_settings_of_0_22_need_their_key(place: House) -> None:
         assert (await client.patch("/api/settings", json={"meta": {"appName": "Sealed"}})).status_code == 200
     await asleep(place, guest)
     raw = sqlite3.connect(guest.data_folder / "data.db").execute("SELECT value FROM _params").fetchone()[0]
-    assert not isinstance(json.loads(raw), dict), "the settings are encrypted"
+    assert not raw.startswith("{"), "the settings are encrypted"
     token = made_at_rest(guest, new_id())
     other = place.add(release="0.22.27", folder=guest.folder)
     with pytest.raises(SettingsEncrypted, match="secrets NAME set PB_ENCRYPTION_KEY"):
