@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.server import NEWEST, Server, running, until
+from tests.pocketbases import NEWEST
+from tests.server import Server, running, until
 
 ENTRANCE = "/_pocketfleet/admin"
 SNOOP = """
@@ -316,6 +316,7 @@ def in_database(server: Server, code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(300)
 def test_a_node_that_dies_on_the_way_leaves_no_half_superuser() -> None:
     """Killed again and again while people click: afterwards everybody gets in, with one superuser each."""
     with running(versions=(NEWEST, "0.22.27")) as server:
@@ -323,7 +324,7 @@ def test_a_node_that_dies_on_the_way_leaves_no_half_superuser() -> None:
         for version in (NEWEST, "0.22.27"):
             name = "i" + version.replace(".", "-")
             made = server.create(name, version)
-            for pause in (0.0, 0.01, 0.03, 0.06, 0.1):
+            for pause in (0.0, 0.02, 0.07):
                 ticket = desk.ticket(made)
                 clicking = threading.Thread(target=lambda t=ticket, n=name: desk.enter(n, t))
                 clicking.start()
@@ -332,9 +333,8 @@ def test_a_node_that_dies_on_the_way_leaves_no_half_superuser() -> None:
                 server.kill("node")
                 server.revived("node", node)
                 clicking.join(60)
-                for pid in server.guest_pids(made["id"]):
-                    if pause in (0.0, 0.06):
-                        signal.pidfd_send_signal(pidfd(pid), signal.SIGTERM)
+                if pause == 0.02:
+                    server.cli("sleep", name)
             answer = desk.enter(name, desk.ticket(made))
             assert answer.status_code == 200, answer.text
             token = session_in(answer)[1]["token"]
@@ -346,9 +346,3 @@ def test_a_node_that_dies_on_the_way_leaves_no_half_superuser() -> None:
                 server, f"print(MadeSuperuser.objects.filter(instance_id='{made['id']}', ours=True).count())"
             )
             assert rows.strip() == "1"
-
-
-def pidfd(pid: int) -> int:
-    import os
-
-    return os.pidfd_open(pid)
