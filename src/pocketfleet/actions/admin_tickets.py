@@ -63,6 +63,9 @@ def burn_ticket(secret: str, instance_id: str) -> Admitted:
     """
     now = timezone.now()
     found = AdminTicket.objects.filter(digest=digest(secret))
+    if not found.exists():
+        # anybody may send anything here: no transaction that writes for what is none of ours
+        raise TicketUnusable(f"This ticket is not known here. {_AGAIN}", why="unknown")
     with transaction.atomic():
         # one UPDATE decides between two that come at the same time
         burnt = found.filter(used_at=None, expires_at__gt=now, user__is_active=True).update(used_at=now)
@@ -71,10 +74,8 @@ def burn_ticket(secret: str, instance_id: str) -> Admitted:
             want_superuser(instance_id, ticket.email)
             audited(ticket.user, "open_admin", instance_id, superuser=ticket.email)
             return Admitted(instance_id, ticket.email, ticket.user.get_username())
-    if ticket is None:
-        raise TicketUnusable(f"This ticket is not known here. {_AGAIN}", why="unknown")
     if burnt:
         raise TicketUnusable(f"This ticket is for another instance. {_AGAIN}", why="elsewhere")
-    if ticket.used_at is not None:
+    if ticket is not None and ticket.used_at is not None:
         raise TicketUnusable(f"This ticket was used already; each works once. {_AGAIN}", why="used")
     raise TicketUnusable(f"This ticket is too old. {_AGAIN}", why="expired")

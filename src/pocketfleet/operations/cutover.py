@@ -92,8 +92,10 @@ async def start_unpublished(work: Work, release: str) -> str:
             return address
 
 
-async def put_in_place(work: Work, snapshot_id: str, release: str) -> None:
+async def put_in_place(work: Work, snapshot_id: str, release: str, *, from_before: bool) -> None:
     """The instance's folder becomes what the snapshot holds, by rename, and this its release.
+
+    `from_before`: the snapshot is older than the hold, so people may have lost access since.
 
     Whatever runs is ended first; its failures are forgotten, since they were another release's. The release is chosen
     before anything may start: no other one ever meets this data.
@@ -104,7 +106,8 @@ async def put_in_place(work: Work, snapshot_id: str, release: str) -> None:
     async with tools.supervisor.at_rest(work.instance_id):
         await tools.snapshots.put_back(work.instance_id, snapshot_id)
         await choose_release(tools, work.instance_id, release)
-        await superusers.weed(tools, work.instance_id)
+        if from_before:
+            await superusers.weed(tools, work.instance_id)
 
 
 def check_room_for_way_back(tools: Tools, needed: int) -> None:

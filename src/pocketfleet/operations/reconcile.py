@@ -110,6 +110,8 @@ class Reconciler:
             await self._settle(instance_id)
         except PocketfleetError as error:
             log.warning("superusers not settled: %s", error.detail, extra={"instance": instance_id})
+        except Exception:
+            log.exception("superusers not settled", extra={"instance": instance_id})
 
     async def _observed(self, facts: InstanceFacts) -> None:
         if facts.generation != facts.observed:

@@ -117,11 +117,14 @@ async def _check_nothing_came(work: Work, snapshot_id: str) -> None:
 
 async def _put(work: Work) -> None:
     """5 the snapshot's data by rename, and its release."""
-    await cutover.put_in_place(work, str(work.params["snapshot"]), str(work.outputs["resolve"]["to"]))
+    await cutover.put_in_place(work, str(work.params["snapshot"]), str(work.outputs["resolve"]["to"]), from_before=True)
 
 
 async def _take_back(work: Work) -> None:
-    await cutover.put_in_place(work, str(work.outputs["checkpoint"]["snapshot"]), str(work.outputs["resolve"]["from"]))
+    found = work.outputs
+    await cutover.put_in_place(
+        work, str(found["checkpoint"]["snapshot"]), str(found["resolve"]["from"]), from_before=False
+    )
 
 
 async def _start(work: Work) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -73,7 +74,7 @@ class Superusers:
                     await self._take_away(instance_id, each)
             for each in wanted:
                 if not each.revoked and not each.made:
-                    await self._see_to(instance_id, each, insist=False)
+                    await self._see_to(instance_id, each, signs_in=False)
 
     async def look(self) -> None:
         """Take up what could not be settled before; to be called now and then."""
@@ -82,6 +83,8 @@ class Superusers:
                 await self.settle(instance_id)
             except PocketfleetError as error:
                 log.warning("superusers not settled: %s", error.detail, extra={"instance": instance_id})
+            except Exception:
+                log.exception("superusers not settled", extra={"instance": instance_id})
 
     async def _wake(self, instance_id: str) -> None:
         answer = await self._ask(Question(instance_id, stale=False, cause=_CAUSE))
@@ -98,25 +101,25 @@ class Superusers:
             if each.revoked:
                 await self._take_away(instance_id, each)
         own = next((each for each in wanted if not each.revoked and each.email == email), None)
-        found = await self._see_to(instance_id, own, insist=True) if own is not None else None
+        found = await self._see_to(instance_id, own, signs_in=True) if own is not None else None
         if own is None or found is None or not await self._database.call(records.record_opened, own.key):
             raise NotAllowed("You lost access to this instance a moment ago. Ask an owner of its team for it.")
         return found
 
     # Being there
 
-    async def _see_to(self, instance_id: str, wanted: Wanted, *, insist: bool) -> tuple[Superuser, str] | None:
-        """It is there, and a token of it; an awake instance whose PocketBase refuses is put to rest if we `insist`,
-        else None."""
+    async def _see_to(self, instance_id: str, wanted: Wanted, *, signs_in: bool) -> tuple[Superuser, str] | None:
+        """It is there. If somebody `signs_in` a token of it, too, and an awake instance whose PocketBase refuses is put
+        to rest for it; else that is left for later, and the answer is None."""
         guest = self._fleet.guest(instance_id)
         async with self._supervisor.peace(instance_id) as peace:
             if peace.awake:
-                found = await _there_awake(guest, wanted)
+                found = await _there_awake(guest, wanted, signs_in)
             else:
-                found = await asyncio.to_thread(_there_at_rest, guest, wanted)
-        if found is None and insist:
+                found = await asyncio.to_thread(_there_at_rest, guest, wanted, signs_in)
+        if found is None and signs_in:
             async with self._supervisor.at_rest(instance_id, cause=_CAUSE):
-                found = await asyncio.to_thread(_there_at_rest, guest, wanted)
+                found = await asyncio.to_thread(_there_at_rest, guest, wanted, signs_in)
         if found is not None:
             await self._database.call(records.record_there, wanted.key, found[0].record_id)
         return found
@@ -180,21 +183,25 @@ async def without_ours(tools: Tools, instance_id: str, changes: Changes) -> Chan
     return replace(changes, records=others)
 
 
-def _there_at_rest(guest: Guest, wanted: Wanted) -> tuple[Superuser, str]:
+def _session_token(guest: Guest, connection: sqlite3.Connection, superuser: Superuser, signs_in: bool) -> str:
+    return superusers.token(guest, connection, superuser, life=SESSION_SECONDS) if signs_in else ""
+
+
+def _there_at_rest(guest: Guest, wanted: Wanted, signs_in: bool) -> tuple[Superuser, str]:
     with superusers.at_rest(guest) as connection:
         there = superusers.make(connection, wanted.record_id, wanted.email)
-        return there, superusers.token(guest, connection, there, life=SESSION_SECONDS)
+        return there, _session_token(guest, connection, there, signs_in)
 
 
-async def _there_awake(guest: Guest, wanted: Wanted) -> tuple[Superuser, str] | None:
+async def _there_awake(guest: Guest, wanted: Wanted, signs_in: bool) -> tuple[Superuser, str] | None:
     """None where PocketBase did not make it."""
 
     def look() -> tuple[Superuser | None, str]:
         """The superuser with a token of its own; without one, a token to make it with."""
         with superusers.awake(guest) as connection:
-            there = superusers.find(connection, wanted.email)
+            there = superusers.find(connection, wanted.record_id, wanted.email)
             if there is not None:
-                return there, superusers.token(guest, connection, there, life=SESSION_SECONDS)
+                return there, _session_token(guest, connection, there, signs_in)
             return None, superusers.errand_token(guest, connection) or ""
 
     there, token = await asyncio.to_thread(look)

@@ -148,7 +148,7 @@ async def _switch(work: Work) -> dict[str, Any]:
 async def _back(work: Work) -> None:
     """The old data by rename, with the old release; what the new one may have done to it is thrown away."""
     found = work.outputs["resolve"]
-    await cutover.put_in_place(work, str(work.outputs["checkpoint"]["snapshot"]), str(found["from"]))
+    await cutover.put_in_place(work, str(work.outputs["checkpoint"]["snapshot"]), str(found["from"]), from_before=False)
     await _refuse(work)
     text = f"The change to PocketBase {found['to']} did not work; data and release are as they were before."
     await _tell(work, "upgrade_failed", text, events.PROBLEM)

@@ -87,6 +87,7 @@ class Entrance:
             proxy_headers=False,
             timeout_graceful_shutdown=_LAST_REQUESTS,
         )
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
         self._server = _Server(settings)
         self._serving = asyncio.create_task(self._server.serve(sockets=[_listening(self._path)]), name="entrance")
 

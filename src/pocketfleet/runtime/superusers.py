@@ -76,10 +76,10 @@ def awake(guest: Guest) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def find(connection: sqlite3.Connection, email: str) -> Superuser | None:
-    """The superuser with this address, in whatever case it is written."""
-    query = f"SELECT * FROM {_table(connection)} WHERE lower(email) = lower(?) ORDER BY email = ? DESC"  # noqa: S608
-    row = connection.execute(query, [email, email]).fetchone()
+def find(connection: sqlite3.Connection, record_id: str, email: str) -> Superuser | None:
+    """The superuser with this id, whatever its address is by now; else the one with this address, in whatever case."""
+    query = f"SELECT * FROM {_table(connection)} WHERE id = ? OR lower(email) = lower(?)"  # noqa: S608
+    row = connection.execute(f"{query} ORDER BY id = ? DESC, email = ? DESC", [record_id, email] * 2).fetchone()
     return _superuser(connection, row) if row is not None else None
 
 
@@ -89,8 +89,8 @@ def ids(connection: sqlite3.Connection) -> set[str]:
 
 
 def make(connection: sqlite3.Connection, record_id: str, email: str) -> Superuser:
-    """The superuser with this address, made with this id where there is none yet."""
-    if (there := find(connection, email)) is not None:
+    """The superuser with this id or, made by somebody else, with this address; made where there is neither."""
+    if (there := find(connection, record_id, email)) is not None:
         return there
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
     table = _table(connection)
@@ -104,7 +104,7 @@ def make(connection: sqlite3.Connection, record_id: str, email: str) -> Superuse
     values |= {"password": _nobodys_hash(), "verified": 1} if table == _NEW else {"passwordHash": _nobodys_hash()}
     names, marks = ", ".join(values), ", ".join("?" * len(values))
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608
-    made = find(connection, email)
+    made = find(connection, record_id, email)
     if made is None:
         raise DiskTrouble(f"The superuser {email} was written, but is not there.")
     return made

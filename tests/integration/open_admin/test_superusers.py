@@ -315,3 +315,30 @@ def test_who_has_no_address_gets_one_that_leads_nowhere() -> None:
     assert members.address_of(odd) == "ana-x+7@pocketfleet.invalid"
     assert members.address_of(User(pk=8, username="ü")) == "user+8@pocketfleet.invalid"
     assert members.address_of(User(pk=9, username="a", email="Ana@Example.org")) == "ana@example.org"
+
+
+async def test_one_that_its_owner_gave_another_address_is_still_theirs(yard: Yard, desk: Desk) -> None:
+    instance = await yard.create()
+    first = await desk.opens(instance)
+    visitor = await yard.wake(instance)
+    path = f"/api/collections/_superusers/records/{first.value['record']['id']}"
+    assert (await visitor.client.patch(path, json={"email": "other@example.org"})).status_code == 200
+    again = await desk.opens(instance)
+    assert again.value["record"]["id"] == first.value["record"]["id"]
+    await yard.sleep(instance)
+    asleep = await desk.opens(instance)
+    assert asleep.value["record"]["id"] == first.value["record"]["id"]
+    await desk.loses(instance)
+    assert await people(await yard.wake(instance)) == {EMAIL}
+
+
+async def test_one_that_somebody_deleted_is_made_again(yard: Yard, desk: Desk) -> None:
+    instance = await yard.create()
+    first = await desk.opens(instance)
+    visitor = await yard.wake(instance)
+    path = f"/api/collections/_superusers/records/{first.value['record']['id']}"
+    assert (await visitor.client.delete(path)).status_code == 204
+    assert await status_with(desk, instance, first) in (401, 403)
+    again = await desk.opens(instance)
+    assert await status_with(desk, instance, again) == 200
+    assert await status_with(desk, instance, first) in (401, 403), "the old session does not come back with it"

@@ -65,10 +65,12 @@ async def test_made_at_rest_signed_in_and_taken_away_at_rest(place: House, relea
     token = made_at_rest(guest, record_id)
     assert made_at_rest(guest, new_id()) != "", "asked again for the same address, there is still one"
     with superusers.at_rest(guest) as connection:
-        there = superusers.find(connection, ANA.upper())
+        there = superusers.find(connection, "", ANA.upper())
         assert there is not None
         assert there.record_id == record_id
         assert len(superusers.ids(connection)) == 2
+        renamed = superusers.find(connection, record_id, "other@example.org")
+        assert renamed == there, "ours is known by its id, whatever its owner has made of it"
     assert tidy(guest)
 
     address = await woken(place, guest)
@@ -99,7 +101,7 @@ async def test_made_and_taken_away_through_the_api(place: House, release: str) -
         errand = superusers.errand_token(guest, connection) or ""
     assert await superuser_api.create(guest, errand, record_id, "user+1@pocketfleet.invalid", superusers.new_password())
     with superusers.awake(guest) as connection:
-        there = superusers.find(connection, "user+1@pocketfleet.invalid")
+        there = superusers.find(connection, "", "user+1@pocketfleet.invalid")
         assert there is not None
         assert there.record_id == record_id
         token = superusers.token(guest, connection, there, life=600)
@@ -124,7 +126,7 @@ async def test_the_last_one_is_locked_and_not_taken_away(place: House, release: 
     record_id = new_id()
     token = made_at_rest(guest, record_id)
     with superusers.at_rest(guest) as connection:
-        owner = superusers.find(connection, EMAIL)
+        owner = superusers.find(connection, "", EMAIL)
         assert owner is not None
         assert superusers.remove(connection, owner.record_id) is Removal.GONE
         assert superusers.remove(connection, record_id) is Removal.LOCKED
@@ -138,7 +140,7 @@ async def test_the_last_one_is_locked_and_not_taken_away(place: House, release: 
 async def test_one_that_stays_is_signed_out(place: House, release: str) -> None:
     guest = await place.add_claimed(release=release)
     with superusers.at_rest(guest) as connection:
-        owner = superusers.find(connection, EMAIL)
+        owner = superusers.find(connection, "", EMAIL)
         assert owner is not None
         token = superusers.token(guest, connection, owner, life=600)
         superusers.sign_out(connection, owner.record_id)
