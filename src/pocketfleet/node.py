@@ -81,7 +81,7 @@ class Node:
             config.gate_socket,
             self._resolve,
             wake_timeout=config.wake_timeout,
-            restoring=lambda instance_id: self.supervisor.expect_restart(instance_id),
+            restoring=self._restores,
         )
         self.open_routes = HeldRoutes(self.routes, self.gate)
         self.supervisor = Supervisor(
@@ -202,6 +202,10 @@ class Node:
 
     async def _resolve(self, question: Question) -> Go | Refuse:
         return await self.resolver.resolve(question)
+
+    def _restores(self, instance_id: str) -> None:
+        self.supervisor.expect_restart(instance_id)
+        self.superusers.expect_restore(instance_id)
 
     async def _connections(self, instance_id: str) -> Open:
         traffic = (await self.counters.read()).get(instance_id)

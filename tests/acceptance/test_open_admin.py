@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from tests.pocketbases import NEWEST
-from tests.server import Server, running, until
+from tests.server import Server, notes_collection, running, superuser_token, until
 
+SETTINGS = {"versions": (NEWEST, "0.22.27")}
 ENTRANCE = "/_pocketfleet/admin"
 SNOOP = """
 routerUse((e) => { console.log("saw " + e.request.method + " " + e.request.url.path); return e.next() })
@@ -304,6 +305,29 @@ def test_losing_access_ends_the_session(server: Server, desk: Dashboard, shop: d
         assert client.get("/api/settings", headers=headers).status_code == 200
         in_database(server, f"members_changed(['{shop['id']}'], acting_user=None)")
         until(lambda: client.get("/api/settings", headers=headers).status_code in (401, 403), 20, "the session to end")
+
+
+@pytest.mark.parametrize("version", ["0.22.27", NEWEST])
+def test_a_restore_of_pocketbases_own_brings_nobody_back(server: Server, desk: Dashboard, version: str) -> None:
+    name, notes = "own-" + version.replace(".", "-"), "/api/collections/notes/records"
+    made = server.create(name, version)
+    _, value, _ = session_in(desk.enter(name, desk.ticket(made)))
+    with server.client(name) as client:
+        owner = {"authorization": superuser_token(client, version)}
+        lost = {"authorization": value["token"]}
+        client.post("/api/collections", json=notes_collection(version), headers=owner)
+        assert client.post("/api/backups", json={"name": "before.zip"}, headers=owner).status_code == 204
+        in_database(server, f"members_changed(['{made['id']}'], acting_user=None)")
+        until(lambda: client.get("/api/settings", headers=lost).status_code in (401, 403), 20, "the session to end")
+        assert client.post(notes, json={"text": "later"}).status_code == 200
+        assert client.post("/api/backups/before.zip/restore", headers=owner).status_code == 204
+        until(lambda: client.get(notes).json()["totalItems"] == 0, 20, "the restored data")
+        until(
+            lambda: client.get("/api/settings", headers=lost).status_code in (401, 403), 20, "the session to end again"
+        )
+        assert client.get("/api/settings", headers=owner).status_code == 200
+    left = in_database(server, "print(MadeSuperuser.objects.filter(gone_at=None, revoked_at__isnull=False).count())")
+    assert left.strip() == "0"
 
 
 def in_database(server: Server, code: str) -> str:

@@ -118,6 +118,13 @@ def record_exchanged(instance_id: str) -> None:
     _active(instance_id).update(made_at=None)
 
 
+def record_came_back(instance_id: str) -> None:
+    """PocketBase restores a backup of its own: whoever was taken away may be there again, whoever was made may not."""
+    with transaction.atomic():
+        record_exchanged(instance_id)
+        MadeSuperuser.objects.filter(instance_id=instance_id, revoked_at__isnull=False).update(gone_at=None)
+
+
 def strangers(instance_id: str, record_ids: Iterable[str]) -> set[str]:
     """Which of the superusers that were found in an instance's data pocketfleet has made, here or in an instance that
     the data comes from, and are not wanted here."""

@@ -45,6 +45,7 @@ class Superusers:
         self._supervisor = tools.supervisor
         self._ask = ask
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def let_in(self, instance_id: str, ticket: str) -> AdminSession:
         """What the browser needs to be signed in to the instance's admin page; the instance is awake then.
@@ -79,12 +80,26 @@ class Superusers:
     async def look(self) -> None:
         """Take up what could not be settled before; to be called now and then."""
         for instance_id in await self._database.call(records.unsettled):
-            try:
-                await self.settle(instance_id)
-            except PocketfleetError as error:
-                log.warning("superusers not settled: %s", error.detail, extra={"instance": instance_id})
-            except Exception:
-                log.exception("superusers not settled", extra={"instance": instance_id})
+            await self._try_to_settle(instance_id)
+
+    def expect_restore(self, instance_id: str) -> None:
+        """PocketBase is about to restore a backup of its own, with whoever was in it: look again after that."""
+        task = asyncio.create_task(self._after_restore(instance_id), name=f"superusers after a restore {instance_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _after_restore(self, instance_id: str) -> None:
+        """Written down first; settling waits by itself until the restore is over."""
+        await self._database.call(records.record_came_back, instance_id)
+        await self._try_to_settle(instance_id)
+
+    async def _try_to_settle(self, instance_id: str) -> None:
+        try:
+            await self.settle(instance_id)
+        except PocketfleetError as error:
+            log.warning("superusers not settled: %s", error.detail, extra={"instance": instance_id})
+        except Exception:
+            log.exception("superusers not settled", extra={"instance": instance_id})
 
     async def _wake(self, instance_id: str) -> None:
         answer = await self._ask(Question(instance_id, stale=False, cause=_CAUSE))

@@ -289,6 +289,18 @@ async def test_a_snapshot_from_before_brings_nobody_back_who_lost_access(yard: Y
     assert await yard.database.call(records.unsettled) == [instance.id], "what was made is looked at again"
 
 
+@pytest.mark.parametrize("version", ["0.22.27", NEWEST])
+async def test_a_restored_backup_brings_nobody_back_who_lost_access(yard: Yard, desk: Desk, version: str) -> None:
+    instance = await yard.create(version=version)
+    session = await desk.opens(instance)
+    made = await yard.ended(await yard.ask(copies.back_up_instance, instance.id))
+    await desk.loses(instance)
+    origin = copies.Origin(backup=made.result["name"])
+    await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin))
+    assert await status_with(desk, instance, session) in (401, 403)
+    assert await people(await yard.wake(instance)) == {EMAIL}
+
+
 async def test_superusers_of_ours_are_no_loss_when_going_back(yard: Yard, desk: Desk) -> None:
     instance = await yard.create()
     made = await yard.ended(await yard.ask(copies.snapshot_instance, instance.id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -21,7 +22,7 @@ from pocketfleet.runtime import superuser_api, superusers
 from pocketfleet.runtime.guest import Guest
 from pocketfleet.runtime.superusers import Removal
 from tests.integration.runtime.rooms import EMAIL, House, request, sign_in
-from tests.pocketbases import JOURNEY_VERSIONS
+from tests.pocketbases import JOURNEY_VERSIONS, NEWEST, executable
 
 ANA = "ana@example.org"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -219,3 +220,20 @@ async def test_killed_in_the_middle_it_is_done_or_not_done(place: House, point: 
 def child(path: Path, point: str, record_id: str, verb: str) -> int:
     words = [sys.executable, "-c", CHILD, str(path), point, record_id, verb]
     return subprocess.run(words, env=dict(os.environ)).returncode
+
+
+async def test_an_upgrade_across_the_rewrite_keeps_ours_known(place: House) -> None:
+    old = await place.add_claimed(release="0.22.27")
+    record_id = new_id()
+    made_at_rest(old, record_id)
+    await woken(place, old)
+    await asleep(place, old)
+    new = dataclasses.replace(old, release=NEWEST, executable=executable(NEWEST))
+    place.guests[old.instance_id] = new
+    address = await woken(place, new)
+    with superusers.awake(new) as connection:
+        there = superusers.find(connection, record_id, "nobody@example.org")
+        assert there is not None
+        assert there.email == ANA
+        token = superusers.token(new, connection, there, life=600)
+    assert await settings_of(address, token)
