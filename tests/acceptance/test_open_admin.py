@@ -275,7 +275,9 @@ def test_where_it_may_not_run_the_answer_is_honest(server: Server, desk: Dashboa
 
     broken = server.create("broken")
     server.put(broken["id"], "pb_migrations/1_bad.js", "migrate((app) => { throw new Error('nothing works') })")
-    refused(desk.enter("broken", desk.ticket(broken)), 503, "PocketBase did not start")
+    answer = desk.enter("broken", desk.ticket(broken))
+    refused(answer, 503, "PocketBase did not start")
+    assert int(answer.headers["retry-after"]) >= 1
 
 
 def test_the_command_line_leads_to_the_dashboards_page(server: Server, desk: Dashboard, shop: dict[str, Any]) -> None:

@@ -103,14 +103,16 @@ class Entrance:
         headers = dict(scope["headers"])
         instance_id = headers.get(b"x-pocketfleet-instance", b"").decode("ascii", "replace")
         with self._parking(instance_id):
-            status, policy, page = await self._page(scope["method"], headers, instance_id, receive)
-        fields = {**_HEADERS, "content-security-policy": policy, "content-length": str(len(page))}
+            status, own, page = await self._answer(scope["method"], headers, instance_id, receive)
+        fields = {**_HEADERS, **own, "content-length": str(len(page))}
         start = {"type": "http.response.start", "status": status}
         await send({**start, "headers": [(name.encode(), value.encode()) for name, value in fields.items()]})
         await send({"type": "http.response.body", "body": page})
 
-    async def _page(self, method: str, headers: dict[bytes, bytes], instance_id: str, receive: Any) -> Any:
-        """Status, content security policy and page."""
+    async def _answer(
+        self, method: str, headers: dict[bytes, bytes], instance_id: str, receive: Any
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers of this answer's own, and page."""
         try:
             if method != "POST" or not instance_id:
                 raise WrongRequest("This address takes a form from the dashboard.")
@@ -121,18 +123,21 @@ class Entrance:
             session = await self._admit(instance_id, _ticket(await _body(receive)))
         except PocketfleetError as error:
             _log.info("turned away: %s", error.detail, extra={"instance": instance_id})
-            return error.status, _STYLE_ONLY, self._refusal(error)
+            return self._refusal(error)
         except Exception:
             _log.exception("nobody let in, for a reason of our own", extra={"instance": instance_id})
             failed = Unexpected(
                 "Something unexpected happened; the server's log has more. Try again from the dashboard."
             )
-            return failed.status, _STYLE_ONLY, self._refusal(failed)
-        return 200, _POLICY, _signed_in(session)
+            return self._refusal(failed)
+        return 200, {"content-security-policy": _POLICY}, _signed_in(session)
 
-    def _refusal(self, error: PocketfleetError) -> bytes:
+    def _refusal(self, error: PocketfleetError) -> tuple[int, dict[str, str], bytes]:
+        own = {"content-security-policy": _STYLE_ONLY}
+        if (seconds := error.facts.get("retry_after")) is not None:
+            own["retry-after"] = str(max(1, round(seconds)))
         words = {"title": error.title, "detail": error.detail, "dashboard": self._public_url + "/"}
-        return _filled("turned_away.html", words)
+        return error.status, own, _filled("turned_away.html", words)
 
 
 class _Server(uvicorn.Server):

@@ -11,7 +11,7 @@ import pytest
 from pocketfleet.actions import copies, members
 from pocketfleet.actions import superusers as records
 from pocketfleet.actions.admin_tickets import burn_ticket, make_ticket
-from pocketfleet.actions.instances import change_settings
+from pocketfleet.actions.instances import change_secrets, change_settings
 from pocketfleet.actions.upgrades import rollback_instance, set_hold
 from pocketfleet.domain.admin_pages import AdminSession
 from pocketfleet.errors import TicketUnusable, Unavailable
@@ -354,3 +354,19 @@ async def test_one_that_somebody_deleted_is_made_again(yard: Yard, desk: Desk) -
     again = await desk.opens(instance)
     assert await status_with(desk, instance, again) == 200
     assert await status_with(desk, instance, first) in (401, 403), "the old session does not come back with it"
+
+
+async def test_encrypted_settings_of_0_22_with_their_key(yard: Yard, desk: Desk) -> None:
+    """There, what signs sessions lies in the settings."""
+    instance = await yard.create(version="0.22.27")
+    await yard.ask(change_secrets, instance.id, {"PB_ENCRYPTION_KEY": "0123456789abcdef0123456789abcdef"})
+    await yard.workshop.fleet.renew([instance.id])
+    visitor = await yard.wake(instance)
+    await visitor.settings(meta={"appName": "Sealed"})
+    awake = await desk.opens(instance)
+    assert await status_with(desk, instance, awake) == 200
+    await yard.sleep(instance)
+    asleep = await desk.opens(instance, "bob@example.org")
+    assert await status_with(desk, instance, asleep) == 200
+    await desk.loses(instance)
+    assert await status_with(desk, instance, awake) in (401, 403)
