@@ -158,6 +158,11 @@ class Config:
         return self.edge / "gate.sock"
 
     @property
+    def entrance_socket(self) -> Path:
+        """Where node lets people into admin pages; the edge is its only client."""
+        return self.edge / "entrance.sock"
+
+    @property
     def runtime_socket(self) -> Path:
         """HAProxy's Runtime API."""
         return self.edge / "runtime.sock"

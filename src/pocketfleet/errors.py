@@ -137,6 +137,13 @@ class LinkUnusable(PocketfleetError):
     status = 410
 
 
+class TicketUnusable(PocketfleetError):
+    """This ticket to an admin page does not work any more."""
+
+    code = "ticket_unusable"
+    status = 410
+
+
 class NotFound(PocketfleetError):
     """There is no such thing."""
 

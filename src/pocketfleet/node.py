@@ -17,6 +17,7 @@ from pocketfleet import diagnostics
 from pocketfleet.bell import Bell
 from pocketfleet.config import Config, load
 from pocketfleet.errors import HomeInUse, PocketfleetError
+from pocketfleet.routing.entrance import Entrance
 from pocketfleet.routing.gate import Gate, Go, Question, Refuse
 from pocketfleet.runtime.surroundings import Open, SeenProcess
 
@@ -57,6 +58,7 @@ class Node:
         from pocketfleet.operations.schedule import Clock
         from pocketfleet.operations.seen import SeenWriter
         from pocketfleet.operations.sizes import Sizes
+        from pocketfleet.operations.superusers import Superusers
         from pocketfleet.operations.tools import Tools
         from pocketfleet.operations.usage import UsageWriter
         from pocketfleet.operations.watch import Watcher
@@ -86,7 +88,7 @@ class Node:
             config.gate_socket,
             self._resolve,
             wake_timeout=config.wake_timeout,
-            restoring=lambda instance_id: self.supervisor.expect_restart(instance_id),
+            restoring=self._restores,
         )
         self.open_routes = HeldRoutes(self.routes, self.gate)
         self.supervisor = Supervisor(
@@ -113,12 +115,16 @@ class Node:
         )
         self.engine = Engine(PLANS, self.tools, self.database, ended=self.sizes.changed)
         self.clock = Clock(self.tools)
-        self.reconciler = Reconciler(self.fleet, self.supervisor, self.database, self.places)
+        self.superusers = Superusers(self.tools, self.gate.ask)
+        self.entrance = Entrance(config.entrance_socket, config.public_url, self.superusers.let_in, self.gate.parking)
+        self.reconciler = Reconciler(
+            self.fleet, self.supervisor, self.database, self.places, settle=self.superusers.settle
+        )
         self.follower = Follower(self.tools)
         self.watcher = Watcher(self.tools, self.counters.read)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 the gate; then follow the changes."""
+        """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 gate and entrance; then the changes."""
         self._last = await self.database.call(_last_change)
         self.store.sweep()
         await self.fleet.load()
@@ -129,6 +135,7 @@ class Node:
         await self.open_routes.replace(self.supervisor.awake())
         await self.engine.resume()
         await self.gate.start()
+        await self.entrance.start()
         log.info("node serves instances=%d adopted=%d", len(self.fleet.known()), len(adopted))
         tasks = [asyncio.create_task(lasting(name, each), name=name) for name, each in self._loops().items()]
         try:
@@ -153,6 +160,7 @@ class Node:
             "logs": self.logs.run,
             "idle": self.sweeper.run,
             "awake": partial(_every, 1.0, self.reconciler.keep_awake),
+            "superusers": partial(_every, LOOK_EVERY, self.superusers.look),
             "intents": partial(_every, LOOK_EVERY, self.reconciler.look),
             "keepers": partial(_every, TIDY_EVERY, self.supervisor.tidy),
             "routes": partial(_every, GLANCE_EVERY, self.routes.glance),
@@ -216,12 +224,17 @@ class Node:
         self.usage.seen(seen)
         self.sizes.seen(seen)
 
+    def _restores(self, instance_id: str) -> None:
+        self.supervisor.expect_restart(instance_id)
+        self.superusers.expect_restore(instance_id)
+
     async def _connections(self, instance_id: str) -> Open:
         traffic = (await self.counters.read()).get(instance_id)
         return Open(traffic.connections, traffic.streams) if traffic else Open()
 
     async def _stop(self) -> None:
         """No more answers, no more work, every guest asleep, and all of it written down."""
+        await self.entrance.stop()
         await self.gate.stop()
         await self.reconciler.stop()
         await self.engine.stop()

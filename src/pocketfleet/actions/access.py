@@ -1,35 +1,34 @@
-"""Access that somebody lost: an intent for node, which takes away what was made for them inside instances."""
+"""What follows inside instances when somebody's rights change: superusers that were made for them go, newcomers' come.
+
+Sessions, tokens and open streams need no such word: they ask at every request, or every few seconds. To be called
+inside the transaction that changes the rights, after the change.
+"""
 
 from __future__ import annotations
 
-from pocketfleet.actions.records import changed
-from pocketfleet.models import AccessLoss, Membership, User
+from django.db.models import Exists, OuterRef, Q
+
+from pocketfleet.actions.members import address_of
+from pocketfleet.actions.superusers import members_changed
+from pocketfleet.models import AdminTicket, Instance, MadeSuperuser, User
 
 
-def access_lost(user_id: int, team_id: str, instance_id: str = "") -> None:
-    """Somebody may do less than before in a team, or with that one instance; to be called inside the transaction that
-    makes it so. What they may still do is for the reader to find out: the row says only that it must be looked at.
-
-    Sessions, tokens and open streams need no such word: they ask at every request, or every few seconds.
-    """
-    AccessLoss.objects.create(user_id=user_id, team_id=team_id, instance_id=instance_id)
-    changed("access", str(user_id))
+def team_changed(team_id: str, *, acting_user: User | None) -> None:
+    """Somebody came into the team, went, or has another role there."""
+    _look_over(Q(team_id=team_id), Q(), acting_user)
 
 
-def access_lost_everywhere(user: User) -> None:
-    """The same for all teams that somebody is in, and for all others where they were an operator."""
-    for team_id in Membership.objects.filter(user=user).values_list("team_id", flat=True):
-        access_lost(user.pk, team_id)
-    # "" is no team: an operator could enter any instance
-    access_lost(user.pk, "")
+def person_changed(user: User, *, address: str | None = None, acting_user: User | None) -> None:
+    """They were switched on or off, became an operator or are none any more, or had this address before."""
+    addresses = {address_of(user), *([address.lower()] if address else [])}
+    _look_over(Q(team__memberships__user=user), Q(email__in=addresses), acting_user)
 
 
-def lost_accesses(limit: int = 1000) -> list[tuple[int, int, str, str]]:
-    """(id, user, team, instance) of what is to be looked at, oldest first; team and instance "" for all."""
-    rows = AccessLoss.objects.order_by("id").values_list("id", "user_id", "team_id", "instance_id")
-    return list(rows[:limit])
-
-
-def forget_lost_access(ids: list[int]) -> None:
-    """It was looked at, and what had to go is gone."""
-    AccessLoss.objects.filter(id__in=ids).delete()
+def _look_over(theirs: Q, whose: Q, acting_user: User | None) -> None:
+    """Instances that are theirs and keep members' superusers, or that hold such a superuser or a ticket to one."""
+    made = MadeSuperuser.objects.filter(whose, instance=OuterRef("pk"), revoked_at=None)
+    tickets = AdminTicket.objects.filter(whose, instance=OuterRef("pk"), used_at=None)
+    holds = Q(Exists(made)) | Q(Exists(tickets))
+    wanted = (theirs & (Q(admin_sync=True) | holds)) if not whose else (theirs & Q(admin_sync=True)) | holds
+    found = Instance.objects.filter(wanted, deleted_at=None).order_by().values_list("id", flat=True)
+    members_changed(set(found), acting_user=acting_user)

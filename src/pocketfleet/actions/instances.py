@@ -13,6 +13,7 @@ from django.utils import timezone
 from pocketfleet.actions.limits import check_storage
 from pocketfleet.actions.operations import check_idle, open_operation
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.actions.superusers import want_members
 from pocketfleet.actions.teams import team_for_new
 from pocketfleet.actions.upgrades import change_policy
 from pocketfleet.domain import addresses, hostnames, limits, ranges
@@ -90,6 +91,7 @@ def create_instance(
             params={"email": email, "password_hash": hashed, "release": release.text},
             acting_user=acting_user,
         )
+        want_members(instance)
         audited(acting_user, "create_instance", instance.id, name=name, range=version_range, release=release.text)
     return instance, operation
 
@@ -177,12 +179,13 @@ def set_power(instance_id: str, power: str, *, acting_user: User | None) -> Inst
 
 
 def change_settings(instance_id: str, settings: Mapping[str, Any], *, acting_user: User | None) -> Instance:
-    """Change `idle_timeout` (seconds, None for the server's), `dev`, `always_awake`, `backup_plan`
+    """Change `idle_timeout` (seconds, None for the server's), `dev`, `always_awake`, `admin_sync`, `backup_plan`
     (domain/schedules.py) and `retention` of snapshots (domain/retention.py). Raises WrongSetting."""
     intents = check_settings(settings)
     with transaction.atomic():
         instance = _locked(instance_id)
         _intend(instance, **intents, **_next_backup(intents))
+        want_members(instance)
         audited(acting_user, "change_settings", instance.id, **intents)
     return instance
 
@@ -263,7 +266,7 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
                     "or `default`.",
                     setting=name,
                 )
-        elif name in ("dev", "always_awake"):
+        elif name in ("dev", "always_awake", "admin_sync"):
             if not isinstance(value, bool):
                 raise WrongSetting(f"{name} takes true or false.", setting=name)
         elif name == "backup_plan":
@@ -273,8 +276,8 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             value = Retention.parse(_object(name, value)).as_json() if value else {}
         else:
             raise WrongSetting(
-                f"There is no setting “{name[:70]}”; there are idle_timeout, dev, always_awake, backup_plan and "
-                "retention.",
+                f"There is no setting “{name[:70]}”; there are idle_timeout, dev, always_awake, admin_sync, "
+                "backup_plan and retention.",
                 setting=name[:70],
             )
         checked[name] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from pocketfleet.actions.access import access_lost_everywhere
+from pocketfleet.actions.access import person_changed
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.actions.sign_in import OPERATOR, make_link
 from pocketfleet.errors import AccountNotFound, Conflict
@@ -31,7 +31,7 @@ def switch_account_off(user_id: int, *, acting_user: User) -> User:
         _check_operator_left(user, "switched off")
         user.is_active = False
         user.save(update_fields=["is_active"])
-        access_lost_everywhere(user)
+        person_changed(user, acting_user=acting_user)
         _said(acting_user, "switch_account_off", user)
     return user
 
@@ -44,6 +44,7 @@ def switch_account_on(user_id: int, *, acting_user: User) -> User:
             return user
         user.is_active = True
         user.save(update_fields=["is_active"])
+        person_changed(user, acting_user=acting_user)
         _said(acting_user, "switch_account_on", user)
     return user
 
@@ -71,7 +72,7 @@ def take_operator_back(user_id: int, *, acting_user: User) -> User:
         _check_operator_left(user, "taken back")
         user.is_superuser = user.is_staff = False
         user.save(update_fields=["is_superuser", "is_staff"])
-        access_lost_everywhere(user)
+        person_changed(user, acting_user=acting_user)
         _said(acting_user, "take_operator_back", user)
     return user
 

@@ -11,12 +11,13 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from pocketfleet.actions.access import access_lost
+from pocketfleet.actions.access import team_changed
 from pocketfleet.actions.limits import check_storage, instance_storage
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.actions.superusers import members_changed
 from pocketfleet.actions.tokens import digest
 from pocketfleet.domain.hostnames import is_id
-from pocketfleet.domain.roles import ROLE_VERBS, Role
+from pocketfleet.domain.roles import Role
 from pocketfleet.errors import (
     Conflict,
     InstanceNotFound,
@@ -158,6 +159,7 @@ def accept_invitation(secret: str, *, acting_user: User) -> Membership:
         membership, _ = Membership.objects.get_or_create(
             team=found.team, user=acting_user, defaults={"role": found.role}
         )
+        team_changed(found.team_id, acting_user=acting_user)
         audited(acting_user, "join_team", found.team_id, team=found.team_id, invitation=found.id, role=membership.role)
         changed("team", found.team_id)
     return membership
@@ -186,8 +188,7 @@ def change_role(team_id: str, user_id: int, role: str, *, acting_user: User) -> 
         _check_not_last_owner(team, membership)
         before, membership.role = membership.role, role
         membership.save(update_fields=["role"])
-        if not ROLE_VERBS[Role(before)] <= ROLE_VERBS[Role(role)]:
-            access_lost(user_id, team.id)
+        team_changed(team.id, acting_user=acting_user)
         audited(acting_user, "change_role", str(user_id), team=team.id, before=before, after=role)
         changed("team", team.id)
     return membership
@@ -203,7 +204,7 @@ def remove_member(team_id: str, user_id: int, *, acting_user: User) -> None:
         audited(acting_user, verb, str(user_id), team=team.id, name=membership.user.get_username())
         changed("team", team.id)
         membership.delete()
-        access_lost(user_id, team.id)
+        team_changed(team.id, acting_user=acting_user)
 
 
 def move_instance(instance_id: str, team_id: str, *, acting_user: User) -> Instance:
@@ -226,9 +227,7 @@ def move_instance(instance_id: str, team_id: str, *, acting_user: User) -> Insta
         audited(acting_user, "receive_instance", instance.id, team=team.id, name=instance.name, before=before)
         changed("instance", instance.id)
         changed("team", *{team.id, before or team.id})
-        # whoever may do as much in the new team is kept by the one who reads this
-        for user_id in Membership.objects.filter(team_id=before).values_list("user_id", flat=True):
-            access_lost(user_id, before or "", instance.id)
+        members_changed([instance.id], acting_user=acting_user)
     return instance
 
 

@@ -17,7 +17,7 @@ from pocketfleet.cli.windows import parse_window, show_window
 from pocketfleet.errors import WrongSecret, WrongSetting, WrongUsage
 
 _YES_NO = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
-SETTINGS = ("idle_timeout", "dev", "always_awake", "range", "policy", "window", "backup", "snapshots")
+SETTINGS = ("idle_timeout", "dev", "always_awake", "admin_sync", "range", "policy", "window", "backup", "snapshots")
 #: Settings that have another name in the API.
 _NAMES = {"backup": "backup_plan", "snapshots": "retention"}
 
@@ -60,8 +60,8 @@ def settings(
         list[str] | None,
         typer.Argument(
             metavar="[K=V ...]",
-            help="idle_timeout=SECONDS|default, dev=on|off, always_awake=on|off, range=RANGE, "
-            "policy=auto|schema-safe|ask|off, window='mon-fri 02:00-05:00 Europe/Vienna'|any, "
+            help="idle_timeout=SECONDS|default, dev=on|off, always_awake=on|off, admin_sync=on|off, "
+            "range=RANGE, policy=auto|schema-safe|ask|off, window='mon-fri 02:00-05:00 Europe/Vienna'|any, "
             "backup='0 3 * * * Europe/Vienna keep=7 full'|off, snapshots='last=5 daily=7 weekly=4'|default.",
         ),
     ] = None,
@@ -147,6 +147,7 @@ def _print_settings(instance: dict[str, Any], *, as_json: bool) -> None:
             ("idle_timeout", f"{values['idle_timeout']}{'' if own else '   (default)'}"),
             ("dev", "on" if values["dev"] else "off"),
             ("always_awake", "on" if values["always_awake"] else "off"),
+            ("admin_sync", "on" if values["admin_sync"] else "off"),
             ("range", values["range"]),
             ("policy", values["policy"]),
             ("window", show_window(values["window"] or {})),

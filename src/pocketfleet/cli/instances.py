@@ -92,11 +92,21 @@ def show(name: Name, as_json: Json = False) -> None:
 
 def open_(
     name: AnyName = None,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="Its admin page, signed in, by way of the dashboard's page for that.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Open an instance in the browser; without a name the dashboard, signed in."""
+    if admin and not name:
+        raise WrongUsage("Whose admin page? For example: `pocketfleet open shop --admin`.")
     with connect() as client:
-        address = client.get(path_of(name))["url"] if name else client.post("/sign-in-links")["link"]
+        instance = client.get(path_of(name)) if name else {}
+        if admin:
+            # a browser's session opens it: a token in a terminal is not enough
+            address = f"{client.get('/server')['url']}/instances/{instance['id']}/admin"
+        else:
+            address = instance["url"] if name else client.post("/sign-in-links")["link"]
     if as_json:
         output.print_json({"url": address})
         return

@@ -1,17 +1,18 @@
 """The tables; no behaviour."""
 
 from pocketfleet.models.accounts import SignInLink, Token, User
+from pocketfleet.models.admin import AdminTicket, MadeSuperuser
 from pocketfleet.models.copies import Backup, Snapshot
 from pocketfleet.models.instances import Instance
 from pocketfleet.models.journal import Operation, Step
 from pocketfleet.models.records import Audit, Change
 from pocketfleet.models.releases import Offer, Release, Source
-from pocketfleet.models.teams import AccessLoss, Favourite, Invitation, Membership, Team
+from pocketfleet.models.teams import Favourite, Invitation, Membership, Team
 from pocketfleet.models.upgrades import Event, Probe, Rehearsal
 from pocketfleet.models.usage import CounterMark, Usage
 
 __all__ = [
-    "AccessLoss",
+    "AdminTicket",
     "Audit",
     "Backup",
     "Change",
@@ -20,6 +21,7 @@ __all__ = [
     "Favourite",
     "Instance",
     "Invitation",
+    "MadeSuperuser",
     "Membership",
     "Offer",
     "Operation",

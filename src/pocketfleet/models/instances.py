@@ -32,6 +32,8 @@ class Instance(models.Model):
     idle_timeout = models.PositiveIntegerField(null=True)
     dev = models.BooleanField(default=False)
     always_awake = models.BooleanField(default=False)
+    #: every member's address exists as a superuser of its PocketBase
+    admin_sync = models.BooleanField(default=False)
     secrets = models.JSONField(default=dict)
     generation = models.PositiveBigIntegerField(default=1)
     observed_generation = models.PositiveBigIntegerField(default=0)

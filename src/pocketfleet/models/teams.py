@@ -67,22 +67,6 @@ class Invitation(models.Model):
         indexes: ClassVar = [models.Index(fields=["email"], name="invitation_by_email")]
 
 
-class AccessLoss(models.Model):
-    """An intent for node: somebody may do less in a team, so what was made for them inside its instances must be looked
-    at again. Deleted once that is done."""
-
-    user_id = models.BigIntegerField()
-    team_id = models.CharField(max_length=15)
-    #: the only instance that it is about; "" for all of the team's
-    instance_id = models.CharField(max_length=15, default="", blank=True)
-    at = models.DateTimeField(auto_now_add=True)
-    version = models.PositiveSmallIntegerField(default=1)
-
-    class Meta:
-        app_label = "pocketfleet"
-        ordering: ClassVar = ["id"]
-
-
 class Favourite(models.Model):
     """An instance that somebody wants at the top of their list."""
 

@@ -12,7 +12,7 @@ from pocketfleet.actions.releases import known_releases
 from pocketfleet.domain.fitting import choose_release, range_for
 from pocketfleet.domain.releases import Version
 from pocketfleet.errors import SettingsEncrypted
-from pocketfleet.operations import create, staging
+from pocketfleet.operations import create, staging, superusers
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.files import make_folders
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work
@@ -82,11 +82,12 @@ async def _key(work: Work) -> Key:
 
 
 async def place(work: Work) -> None:
-    """Nothing was there before."""
+    """Nothing was there before. Superusers that pocketfleet made for people of another instance stay behind."""
     tools: Tools = work.tools
     async with tools.supervisor.at_rest(work.instance_id):
         await staging.put_in_place(work, with_data_only=False)
         await asyncio.to_thread(make_folders, tools.config, work.instance_id)
+        await superusers.weed(tools, work.instance_id)
 
 
 async def _finish(work: Work) -> dict[str, Any]:

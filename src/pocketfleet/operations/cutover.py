@@ -12,7 +12,7 @@ from pocketfleet.actions import events
 from pocketfleet.actions.copy_records import forget_snapshot
 from pocketfleet.actions.upgrades import set_hold, set_release
 from pocketfleet.errors import DiskTrouble, HoldTooLong, InstanceBusy
-from pocketfleet.operations import staging
+from pocketfleet.operations import staging, superusers
 from pocketfleet.operations.plan import RESULT, Work
 from pocketfleet.operations.tools import Tools
 
@@ -169,6 +169,8 @@ async def place_staged(work: Work, release: str, *, with_data_only: bool) -> Non
     async with tools.supervisor.at_rest(work.instance_id):
         await staging.put_in_place(work, with_data_only=with_data_only)
         await choose_release(tools, work.instance_id, release)
+        # it is older than the hold, or from elsewhere: people may have lost access since
+        await superusers.weed(tools, work.instance_id)
 
 
 async def unplace_staged(work: Work, release: str, version_range: str | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from pocketfleet.actions import observations
 from pocketfleet.domain.instances import InstanceFacts
@@ -23,7 +23,16 @@ DRAIN = 5.0
 class Reconciler:
     """Carries intents out; one task per instance at a time, so that a slow one delays nobody else."""
 
-    def __init__(self, fleet: Fleet, supervisor: Supervisor, database: Database, places: TeamPlaces) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        supervisor: Supervisor,
+        database: Database,
+        places: TeamPlaces,
+        settle: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """`settle`: sees to it that an instance's superusers are those that are wanted."""
+        self._settle = settle
         self._fleet = fleet
         self._supervisor = supervisor
         self._database = database
@@ -96,11 +105,22 @@ class Reconciler:
             return  # an operation has it; the end of the hold brings it back here
         if not self._fleet.may_run(instance_id):
             await self._stop_guest(instance_id, "suspended" if facts.suspended else "powered off")
+        if facts.generation != facts.observed:
+            await self._settle_superusers(instance_id)
         # written before a start is tried: that it is wanted is so, whether PocketBase can is its state
         await self._observed(facts)
         if facts.always_awake and self._fleet.may_run(instance_id):
             async with self._places.of(facts):
                 await self._supervisor.ensure(instance_id, cause="always awake")
+
+    async def _settle_superusers(self, instance_id: str) -> None:
+        """What fails here is taken up again by itself, and keeps no other intent waiting."""
+        try:
+            await self._settle(instance_id)
+        except PocketfleetError as error:
+            log.warning("superusers not settled: %s", error.detail, extra={"instance": instance_id})
+        except Exception:
+            log.exception("superusers not settled", extra={"instance": instance_id})
 
     async def _observed(self, facts: InstanceFacts) -> None:
         if facts.generation != facts.observed:

@@ -16,7 +16,7 @@ from pocketfleet.domain.ranges import matches
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import ChangedMeanwhile
-from pocketfleet.operations import cutover, staging
+from pocketfleet.operations import cutover, staging, superusers
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
 from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
@@ -51,7 +51,8 @@ async def _losses(work: Work) -> dict[str, Any]:
     present = await take_snapshot(work, "rehearsal", thorough=False)
     old = tools.snapshots.path(work.instance_id, str(work.params["snapshot"]))
     new = tools.snapshots.path(work.instance_id, present.snapshot_id)
-    changes = await asyncio.to_thread(changes_between, old, new)
+    found = await asyncio.to_thread(changes_between, old, new)
+    changes = await superusers.without_ours(tools, work.instance_id, found)
     result = {**work.outputs["resolve"][RESULT], "lost": losses(changes)}
     if work.params.get("export") and not changes.nothing:
         result["export"] = await _export(work, old, new)
@@ -113,7 +114,8 @@ async def _check_nothing_came(work: Work, snapshot_id: str) -> None:
     """Requests went on until the hold: what they wrote since the list was made was agreed to by nobody."""
     path = work.tools.snapshots.path
     old, new = path(work.instance_id, str(work.params["snapshot"])), path(work.instance_id, snapshot_id)
-    changes = await asyncio.to_thread(changes_between, old, new)
+    found = await asyncio.to_thread(changes_between, old, new)
+    changes = await superusers.without_ours(work.tools, work.instance_id, found)
     if not (loses_nothing(changes) and await _as_switched(work, snapshot_id)):
         raise ChangedMeanwhile(
             "Something was written while this was under way, and would have been lost. Nothing was changed; "

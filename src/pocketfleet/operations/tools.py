@@ -20,7 +20,7 @@ from pocketfleet.runtime.store import ReleaseStore
 class Processes(Protocol):
     """What operations need of the supervisor."""
 
-    def at_rest(self, instance_id: str) -> AbstractAsyncContextManager[Lock]:
+    def at_rest(self, instance_id: str, *, cause: str = "work on its files") -> AbstractAsyncContextManager[Lock]:
         """Asleep and locked; starts wait until it is left."""
 
     async def sleep(

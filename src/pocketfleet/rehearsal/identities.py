@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pocketfleet.rehearsal.tokens import admin_token, old_record_token, record_token
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.tables import columns, named, opened, tables
+from pocketfleet.runtime.tokens import admin_token, old_record_token, record_token
 
 #: Profiles of an auth collection (sets of values of its select and bool fields) that get an identity each.
 _MOST_PROFILES = 6

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import resource
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from pocketfleet.errors import PocketfleetError
@@ -63,8 +63,17 @@ class Gate:
         return instance_id in self._holds
 
     def parked(self, instance_id: str) -> int:
-        """How many requests for this instance wait here now."""
+        """How many requests for this instance wait here, or at another door of node's, now."""
         return self._parked[instance_id]
+
+    @contextlib.contextmanager
+    def parking(self, instance_id: str) -> Iterator[None]:
+        """`with`: one more waits. The edge counts it as open, but no PocketBase has it."""
+        self._parked[instance_id] += 1
+        try:
+            yield
+        finally:
+            self._forget(instance_id)
 
     async def start(self) -> None:
         """Listen. Do this last: holds and adopted instances must be known before the first question."""
@@ -105,17 +114,14 @@ class Gate:
             return
         if question is None:
             return
-        self._parked[question.instance_id] += 1
-        try:
-            answer = await _unless_gone(self._answer(question), reader)
-        finally:
-            self._forget(question.instance_id)
+        with self.parking(question.instance_id):
+            answer = await _unless_gone(self.ask(question), reader)
         if answer is not None:
             writer.write(_encode(answer))
             await writer.drain()
 
-    async def _answer(self, question: Question) -> Go | Refuse:
-        """The answer, given only when no hold came in between."""
+    async def ask(self, question: Question) -> Go | Refuse:
+        """What the edge would be told, once no hold is left; given only when none came in between."""
         while True:
             if refusal := await self._wait_while_held(question.instance_id):
                 return refusal

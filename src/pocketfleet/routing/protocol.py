@@ -50,8 +50,10 @@ IDLE_TIMEOUT = 95.0
 ANSWER_TIMEOUT = 3600.0
 #: Seconds that an upgraded connection (WebSocket) may be silent.
 TUNNEL_TIMEOUT = 24 * 3600.0
-#: Seconds that requests for the dashboard wait for a control that restarts.
-CONTROL_TIMEOUT = 15.0
+#: Seconds that requests for the dashboard, or for node's entrance, wait for one that restarts.
+SERVER_TIMEOUT = 15.0
+#: Seconds that node may take to let somebody into an admin page: a hold and a wake, and the work itself.
+ENTRANCE_TIMEOUT = 180.0
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,49}", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from pocketfleet.config import Config
+from pocketfleet.domain import admin_pages
 from pocketfleet.errors import WrongConfiguration
 from pocketfleet.routing import protocol
 
@@ -93,6 +94,10 @@ def _configuration(config: Config, connections: int) -> dict[str, object]:
         "runtime_socket": _quoted(config.runtime_socket),
         "stale_socket": _quoted(config.edge / "stale.sock"),
         "control_socket": _quoted(config.control_socket),
+        "entrance_socket": _quoted(config.entrance_socket),
+        "reserved": admin_pages.RESERVED,
+        "entrance": admin_pages.ENTRANCE,
+        "entrance_seconds": round(protocol.ENTRANCE_TIMEOUT),
         "counter_seconds": COUNTER_SECONDS,
         "head_seconds": round(protocol.HEAD_TIMEOUT),
         "idle_seconds": round(protocol.IDLE_TIMEOUT),
@@ -107,7 +112,8 @@ def _lua(config: Config) -> dict[str, object]:
         "version": protocol.VERSION,
         "gate_socket": config.gate_socket,
         "control_socket": config.control_socket,
-        "control_seconds": protocol.CONTROL_TIMEOUT,
+        "entrance_socket": config.entrance_socket,
+        "server_seconds": protocol.SERVER_TIMEOUT,
         "public_url": config.public_url.replace("\\", "").replace('"', ""),
         "ask_again_ms": round(protocol.ASK_AGAIN * 1000),
         "wake_seconds": config.wake_timeout,

@@ -46,8 +46,13 @@ def named(name: str) -> str:
 def raw_settings(data: Path, *, live: bool = False) -> str:
     """The settings as they are stored: JSON, or base64 where they are encrypted; "" where there are none."""
     with opened(data, live=live) as connection:
-        column = "key" if "key" in columns(connection, "_params") else "id"
-        row = connection.execute(f"SELECT value FROM _params WHERE {column} = 'settings'").fetchone()  # noqa: S608
+        return settings_in(connection)
+
+
+def settings_in(connection: sqlite3.Connection) -> str:
+    """The same, of a database that is open already."""
+    column = "key" if "key" in columns(connection, "_params") else "id"
+    row = connection.execute(f"SELECT value FROM _params WHERE {column} = 'settings'").fetchone()  # noqa: S608
     value = row[0] if row and row[0] is not None else ""
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 

@@ -25,6 +25,7 @@ _FILES = {
     "logs.js": ("pocketfleet.web", "static/logs.js"),
     "upload.js": ("pocketfleet.web", "static/upload.js"),
     "teams.css": ("pocketfleet.web", "static/teams.css"),
+    "entrance.js": ("pocketfleet.web", "static/entrance.js"),
     "icon.svg": ("pocketfleet.web", "static/icon.svg"),
     "htmx.js": ("django_htmx", "static/django_htmx/htmx-2.min.js"),
 }

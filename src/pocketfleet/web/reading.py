@@ -174,6 +174,7 @@ def instance_row(row: Any, config: Config) -> Row:
         "power": row.power,
         "dev": row.dev,
         "always_awake": row.always_awake,
+        "admin_sync": row.admin_sync,
         "policy": row.policy,
         "window": row.window,
         "backup_plan": row.backup_plan,

@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, path
 from pocketfleet.web.api.root import make_api
 from pocketfleet.web.assets import serve_asset
 from pocketfleet.web.pages import (
+    admin,
     backups,
     danger,
     events,
@@ -40,6 +41,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("new/create", new.create, name="create"),
     path("names", new.check_name, name="check-name"),
     path("instances/<str:ref>/power", instances.power, name="power"),
+    path("instances/<str:ref>/admin", admin.open_admin, name="open-admin"),
     path("instances/<str:ref>/sleep", instances.sleep, name="sleep"),
     path("instances/<str:ref>/favourite", instances.favourite, name="favourite"),
     path("instances/<str:ref>", overview.show, name="overview"),

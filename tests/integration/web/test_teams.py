@@ -13,17 +13,18 @@ from django.core import mail
 from django.test import override_settings
 from django.utils import timezone
 
-from pocketfleet.actions import copy_records, instances, limits, operators, teams
+from pocketfleet.actions import copy_records, instances, limits, operators, superusers, teams
+from pocketfleet.actions.members import address_of
 from pocketfleet.config import Config
 from pocketfleet.domain.roles import Role
 from pocketfleet.errors import Conflict, InvitationUnusable, PocketfleetError, StorageFull
 from pocketfleet.models import (
-    AccessLoss,
     Audit,
     Backup,
     Event,
     Instance,
     Invitation,
+    MadeSuperuser,
     Membership,
     Operation,
     Snapshot,
@@ -206,24 +207,43 @@ def test_a_team_ends_with_its_name_typed_and_without_instances(served: Served, a
 # What depended on a role
 
 
-def test_whoever_loses_access_is_written_down_for_node(served: Served, acme: Team) -> None:
-    ana, ben, eve = person("ana"), join(acme, "ben", Role.MAINTAINER), join(acme, "eve", Role.VIEWER)
+def test_whoever_loses_access_loses_the_superuser_that_was_made_for_them(served: Served, acme: Team) -> None:
+    ana, ben = person("ana"), join(acme, "ben", Role.MAINTAINER)
     other = teams.create_team("Other", acting_user=ana)
     shop = make_instance("shop", team=acme.id)
-    teams.change_role(acme.id, eve.pk, "maintainer", acting_user=ana)
-    assert not AccessLoss.objects.exists(), "a greater role loses nothing"
+    addresses = {user: address_of(user) for user in (ana, ben)}
+
+    def wanted() -> set[str]:
+        rows = MadeSuperuser.objects.filter(instance=shop, revoked_at=None)
+        return set(rows.values_list("email", flat=True))
+
+    for address in addresses.values():
+        superusers.want_superuser(shop.id, address)
+    teams.change_role(acme.id, ben.pk, "owner", acting_user=ana)
+    assert wanted() == set(addresses.values()), "a greater role loses nothing"
     teams.change_role(acme.id, ben.pk, "viewer", acting_user=ana)
-    teams.remove_member(acme.id, eve.pk, acting_user=ana)
-    assert list(AccessLoss.objects.values_list("user_id", "team_id", "instance_id")) == [
-        (ben.pk, acme.id, ""),
-        (eve.pk, acme.id, ""),
-    ]
-    AccessLoss.objects.all().delete()
+    assert wanted() == {addresses[ana]}
+    teams.change_role(acme.id, ben.pk, "maintainer", acting_user=ana)
+    superusers.want_superuser(shop.id, addresses[ben])
+    operators.switch_account_off(ben.pk, acting_user=served.operator_user())
+    assert wanted() == {addresses[ana]}
+    operators.switch_account_on(ben.pk, acting_user=served.operator_user())
+    superusers.want_superuser(shop.id, addresses[ben])
     teams.move_instance(shop.id, other.id, acting_user=ana)
-    assert set(AccessLoss.objects.values_list("user_id", "team_id", "instance_id")) == {
-        (ana.pk, acme.id, shop.id),
-        (ben.pk, acme.id, shop.id),
-    }
+    assert wanted() == {addresses[ana]}, "only who is in the new team stays"
+
+
+def test_with_admin_sync_members_come_and_go_as_superusers(served: Served, acme: Team) -> None:
+    ana = person("ana")
+    shop = make_instance("shop", team=acme.id)
+    instances.change_settings(shop.id, {"admin_sync": True}, acting_user=ana)
+    _, secret = teams.invite(acme.id, "ben@example.org", "maintainer", acting_user=ana)
+    ben = make_person("ben")
+    teams.accept_invitation(secret, acting_user=ben)
+    rows = MadeSuperuser.objects.filter(instance=shop, revoked_at=None)
+    assert set(rows.values_list("email", flat=True)) == {address_of(ana), address_of(ben)}
+    teams.remove_member(acme.id, ben.pk, acting_user=ana)
+    assert set(rows.values_list("email", flat=True)) == {address_of(ana)}
 
 
 def test_a_token_may_less_as_soon_as_its_owner_may(served: Served, acme: Team) -> None:

@@ -125,6 +125,8 @@ PAGES = (
     Route("GET", "/instances/{ref}/settings", "view"),
     Route("POST", "/instances/{ref}/settings", "operate", 303, {"idle_timeout": "60"}),
     Route("POST", "/instances/{ref}/favourite", "view", 303, {"favourite": "on"}),
+    Route("GET", "/instances/{ref}/admin", "data"),
+    Route("POST", "/instances/{ref}/admin", "data"),
     Route("GET", "/instances/{ref}/backups", "view"),
     Route("POST", "/instances/{ref}/backups/make", "operate", 303),
     Route("POST", "/instances/{ref}/backups/verify", "operate", 303, {"backup": "one.zip"}),

@@ -111,6 +111,7 @@ def instance(**changes: Any) -> dict[str, Any]:
         "power": "on",
         "dev": False,
         "always_awake": False,
+        "admin_sync": False,
         "policy": "ask",
         "window": {},
         "backup_plan": {},

@@ -191,6 +191,13 @@ def test_open_prints_the_address(cli: Cli, double: Double) -> None:
     assert cli("open", "shop").out == "http://shop.localhost:8080\n"
 
 
+def test_open_admin_leads_to_the_dashboards_page(cli: Cli, double: Double) -> None:
+    double.answers["GET /instances/shop"] = shop = instance()
+    double.answers["GET /server"] = {"url": "http://localhost:8080"}
+    assert cli("open", "shop", "--admin").out == f"http://localhost:8080/instances/{shop['id']}/admin\n"
+    assert cli("open", "--admin").code == 2
+
+
 def test_open_without_a_name_is_the_dashboard_signed_in(cli: Cli, double: Double) -> None:
     link = "http://localhost:8080/sign-in/once"
     double.answers["POST /sign-in-links"] = httpx.Response(201, json={"link": link})

@@ -12,7 +12,7 @@ from pocketfleet.rehearsal.boot import obstacle
 from pocketfleet.rehearsal.report import Severity
 from pocketfleet.rehearsal.requests import pattern_of
 from pocketfleet.rehearsal.sandbox import Attempt
-from pocketfleet.rehearsal.tokens import admin_token, record_token
+from pocketfleet.runtime.tokens import admin_token, record_token
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 -- Keeps a request waiting in HAProxy: while node finds or wakes its instance (protocol.py says how the two talk), or
--- until control listens. Finds out who the client of a trusted proxy is.
+-- until one of our own two servers listens. Finds out who the client of a trusted proxy is.
 -- pocketfleet writes this file at every start; changes made here are lost.
 
 local GATE = "unix@{{gate_socket}}"
-local CONTROL = "unix@{{control_socket}}"
-local CONTROL_SECONDS = {{control_seconds}}
+local SERVERS = { control = "unix@{{control_socket}}", entrance = "unix@{{entrance_socket}}" }
+local SERVER_SECONDS = {{server_seconds}}
 local PUBLIC_URL = "{{public_url}}"
 local ASK_AGAIN_MS = {{ask_again_ms}}
 local WAKE_SECONDS = {{wake_seconds}}
@@ -226,16 +226,16 @@ core.register_action("believe_proxy", { "http-req" }, function(txn)
     end
 end)
 
-core.register_action("wait_for_control", { "http-req" }, function()
+core.register_action("wait_for", { "http-req" }, function(_, server)
     local start = now()
     repeat
         local socket = core.tcp()
         socket:settimeout(1)
-        local listens = socket:connect(CONTROL)
+        local listens = socket:connect(SERVERS[server])
         socket:close()
         if listens then
             return
         end
         core.msleep(ASK_AGAIN_MS)
-    until now() - start > CONTROL_SECONDS
-end)
+    until now() - start > SERVER_SECONDS
+end, 1)

@@ -75,6 +75,7 @@ class InstanceOut(Schema):
     power: Literal["on", "off"]
     dev: bool
     always_awake: bool
+    admin_sync: bool = Field(description="Every member's address exists as a superuser of its PocketBase.")
     policy: Literal["auto", "schema-safe", "ask", "off"] = Field(description="How it follows its range by itself.")
     backup_plan: dict[str, Any] = Field(
         description="When it is backed up: `cron`, `zone`, `keep`, `full`; {} for never."
@@ -217,6 +218,7 @@ class InstanceChangesIn(In):
     idle_timeout: int | None = None
     dev: bool | None = None
     always_awake: bool | None = None
+    admin_sync: bool | None = None
     policy: str | None = Field(None, max_length=20)
     window: dict[str, Any] | None = None
     backup_plan: dict[str, Any] | None = None

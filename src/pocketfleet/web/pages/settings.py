@@ -57,4 +57,5 @@ def _wanted(form: QueryDict) -> dict[str, Any]:
         "idle_timeout": None if text == "" else idle,
         "always_awake": form.get("always_awake") == "on",
         "dev": form.get("dev") == "on",
+        "admin_sync": form.get("admin_sync") == "on",
     }

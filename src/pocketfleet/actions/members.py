@@ -1,0 +1,32 @@
+"""Who may enter an instance as its superuser, and under which address its PocketBase knows them."""
+
+from __future__ import annotations
+
+import re
+
+from pocketfleet.domain.roles import Verb, roles_that_may
+from pocketfleet.models import Instance, Membership, User
+
+#: Where addresses of people without one end: nobody can ever receive mail there (RFC 2606).
+_NOWHERE = "pocketfleet.invalid"
+
+
+def members_of(instance: Instance) -> list[str]:
+    """The addresses of those of its team whose role lets them at its data."""
+    roles = [str(role) for role in roles_that_may(Verb.DATA)]
+    found = Membership.objects.filter(team_id=instance.team_id, role__in=roles, user__is_active=True)
+    return [address_of(membership.user) for membership in found.select_related("user")]
+
+
+def entitled_to(instance: Instance) -> set[str]:
+    """The same, and the operators' addresses."""
+    operators = User.objects.filter(is_superuser=True, is_active=True)
+    return {*members_of(instance), *map(address_of, operators)}
+
+
+def address_of(user: User) -> str:
+    """The address of this person's superuser; one that leads nowhere, and is nobody else's, where they have none."""
+    if user.email:
+        return user.email.lower()
+    name = re.sub(r"[^a-z0-9]+", "-", user.get_username().lower()).strip("-")[:60] or "user"
+    return f"{name}+{user.pk}@{_NOWHERE}"

@@ -1,0 +1,1 @@
+"""Open admin and admin sync with real PocketBase, without the edge."""
