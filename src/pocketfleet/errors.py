@@ -117,6 +117,13 @@ class TooLarge(PocketfleetError):
     status = 413
 
 
+class TooManyAttempts(PocketfleetError):
+    """Too many attempts."""
+
+    code = "too_many_attempts"
+    status = 429
+
+
 class TooManyStreams(PocketfleetError):
     """Too many event streams are open."""
 
@@ -184,6 +191,13 @@ class UploadNotFound(NotFound):
     """There is no such upload."""
 
     code = "upload_not_found"
+
+
+class InvitationUnusable(PocketfleetError):
+    """This invitation does not work any more."""
+
+    code = "invitation_unusable"
+    status = 410
 
 
 class NoReleaseMatches(PocketfleetError):

@@ -1,14 +1,17 @@
 """The tables; no behaviour."""
 
+from pocketfleet.models.account_mail import AccountMail
 from pocketfleet.models.accounts import SignInLink, Token, User
 from pocketfleet.models.copies import Backup, Snapshot
 from pocketfleet.models.instances import Instance
 from pocketfleet.models.journal import Operation, Step
 from pocketfleet.models.records import Audit, Change
 from pocketfleet.models.releases import Offer, Release, Source
+from pocketfleet.models.sign_up import SignUpInvitation
 from pocketfleet.models.upgrades import Event, Probe, Rehearsal
 
 __all__ = [
+    "AccountMail",
     "Audit",
     "Backup",
     "Change",
@@ -20,6 +23,7 @@ __all__ = [
     "Rehearsal",
     "Release",
     "SignInLink",
+    "SignUpInvitation",
     "Snapshot",
     "Source",
     "Step",

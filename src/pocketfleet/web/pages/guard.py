@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from pocketfleet.errors import PocketfleetError
+from pocketfleet.errors import NotAllowed, PocketfleetError
 from pocketfleet.models import User
 from pocketfleet.web import problems
-from pocketfleet.web.callers import FleetRequest, Via
+from pocketfleet.web.callers import FleetRequest, Via, caller_of
 
 P = ParamSpec("P")
 View = Callable[Concatenate[FleetRequest, P], HttpResponse]
@@ -34,6 +35,18 @@ def signed_in(view: View[P]) -> View[P]:
     return guarded
 
 
+def operators_only(view: View[P]) -> View[P]:
+    """For those who look after the server; the others are refused."""
+
+    @wraps(view)
+    def checked(request: FleetRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not caller_of(request).user.is_superuser:
+            raise NotAllowed("This is for the operators of this server.")
+        return view(request, *args, **kwargs)
+
+    return signed_in(checked)
+
+
 def visitor(request: HttpRequest) -> User | None:
     """Who is signed in with this browser. A token is not enough for pages: their forms trust the session alone."""
     caller = getattr(request, "caller", None)
@@ -41,8 +54,10 @@ def visitor(request: HttpRequest) -> User | None:
 
 
 def to_sign_in(request: HttpRequest) -> HttpResponse:
-    """To the sign-in page; a fragment that htmx asked for must not become that page."""
-    address = reverse("sign-in")
+    """To the sign-in page, and back here from it; a fragment that htmx asked for must not become that page."""
+    address = reverse("account_login")
+    if request.method == "GET" and request.path != "/" and not getattr(request, "htmx", False):
+        address += "?" + urlencode({"next": request.get_full_path()})
     if getattr(request, "htmx", False):
         response = HttpResponse(status=401)
         response.headers["HX-Redirect"] = address
