@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime
 
 from pocketfleet.actions import copy_records
+from pocketfleet.actions.accounts import forget_unverified
 from pocketfleet.actions.events import prune_events
 from pocketfleet.operations import staging
 from pocketfleet.operations.mail import Mailer
@@ -34,3 +35,4 @@ class Clock:
         for instance_id in await self._tools.database.call(copy_records.with_copies):
             await self._tools.snapshots.sweep(instance_id)
         await self._tools.database.call(prune_events)
+        await self._tools.database.call(forget_unverified)
