@@ -47,8 +47,9 @@ def _address_removed(user: User, email_address: Any, **given: Any) -> None:
 
 
 def _address_changed(user: User, from_email_address: Any, to_email_address: Any, **given: Any) -> None:
-    before = from_email_address.email if from_email_address else None
-    record(user, "change_address", acting_user=user, before=before, after=to_email_address.email)
+    if from_email_address is not None:
+        before, after = from_email_address.email, to_email_address.email
+        record(user, "change_address", acting_user=user, before=before, after=after)
 
 
 def _password_set(user: User, **given: Any) -> None:
