@@ -276,7 +276,7 @@ def test_a_passkey_signs_in_by_itself_and_confirms(stranger: Callable[..., Page]
     account(page)
     expect(page.get_by_text("Laptop")).to_have_count(3)
     page.get_by_role("link", name="Show the recovery codes").click()
-    page.get_by_role("link", name="Use a security key").click()
+    page.get_by_role("link", name="Use a passkey").click()
     page.get_by_role("button", name="Use the passkey").click()
     expect(page.locator("#codes li")).to_have_count(10)
     sign_out(page)

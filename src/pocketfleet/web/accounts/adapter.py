@@ -9,6 +9,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.forms import BaseForm
 from django.http import HttpRequest
 from django.urls import reverse
@@ -20,6 +21,11 @@ from pocketfleet.web.accounts import invited
 #: How long a mail without a mail server is kept for an operator: as long as the link in it works.
 _KEPT = {"account/email/password_reset_key": timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)}
 _KEPT_OTHERWISE = timedelta(days=1)
+_WAYS = {
+    "reauthenticate": "Use my password",
+    "mfa_reauthenticate": "Use a code",
+    "mfa_reauthenticate:webauthn": "Use a passkey",
+}
 _TO_NOBODY = "account/email/unknown_account"
 #: Where the edge does not say who the client is, the client is on this machine: the socket is open to nobody else.
 _THIS_MACHINE = "127.0.0.1"
@@ -48,6 +54,10 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         """As the edge says it, and nobody else."""
         return request.headers.get(settings.ALLAUTH_TRUSTED_CLIENT_IP_HEADER) or _THIS_MACHINE
+
+    def get_reauthentication_methods(self, user: AbstractBaseUser | AnonymousUser) -> list[dict[str, Any]]:
+        """How somebody may show once more that it is them, in our words."""
+        return [{**way, "description": _WAYS[way["id"]]} for way in super().get_reauthentication_methods(user)]
 
     def save_user(
         self, request: HttpRequest, user: AbstractBaseUser, form: BaseForm, commit: bool = True
