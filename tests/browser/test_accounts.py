@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pocketfleet.config import Config
 from pocketfleet.models import AccountMail, Audit, User
 from tests.browser.conftest import OpenPage
-from tests.browser.mailbox import Mailbox, link_in, send_waiting
 from tests.integration.web.served import Served
+from tests.mailbox import Mailbox, link_in, send_waiting
 from tests.ports import free_port
 
 PASSWORD = "a sentence that nobody guesses"

@@ -21,6 +21,7 @@ from pocketfleet.web.accounts import invited
 #: How long a mail without a mail server is kept for an operator: as long as the link in it works.
 _KEPT = {"account/email/password_reset_key": timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)}
 _KEPT_OTHERWISE = timedelta(days=1)
+_STAGES = {"allauth.account.stages.EmailVerificationStage": "pocketfleet.web.accounts.stages.VerifiedAddress"}
 _WAYS = {
     "reauthenticate": "Use my password",
     "mfa_reauthenticate": "Use a code",
@@ -54,6 +55,10 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         """As the edge says it, and nobody else."""
         return request.headers.get(settings.ALLAUTH_TRUSTED_CLIENT_IP_HEADER) or _THIS_MACHINE
+
+    def get_login_stages(self) -> list[str]:
+        """Ours in place of allauth's question for a verified address."""
+        return [_STAGES.get(stage, stage) for stage in super().get_login_stages()]
 
     def get_reauthentication_methods(self, user: AbstractBaseUser | AnonymousUser) -> list[dict[str, Any]]:
         """How somebody may show once more that it is them, in our words."""

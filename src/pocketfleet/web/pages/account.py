@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from allauth.account.adapter import get_adapter
 from allauth.account.decorators import reauthentication_required
 from allauth.account.internal.stagekit import clear_login
 from allauth.usersessions.models import UserSession
@@ -69,7 +68,8 @@ def delete(request: FleetRequest) -> HttpResponse:
     user = caller_of(request).user
     if request.method == "POST" and request.POST.get("name", "").strip() == user.username:
         actions.delete_account(user, acting_user=user)
-        get_adapter(request).logout(request)
+        # no sign-out: there is nobody any more whom it could be written down for
+        request.session.flush()
         return rendered(request, "account/deleted.html", user=None)
     error = WrongUsage("This is not the name of your account.") if request.method == "POST" else None
     left = actions.what_is_left(user)

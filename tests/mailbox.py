@@ -16,14 +16,24 @@ from pocketfleet.operations.database import Database
 
 
 class Mailbox:
-    """`mails`: what came, oldest first."""
+    """`mails`: what came, oldest first; `refused`: addresses and what the server says to them."""
 
     def __init__(self, port: int) -> None:
         self.mails: list[EmailMessage] = []
+        self.refused: dict[str, str] = {}
         #: what the setting `smtp_url` must be
         self.url = f"smtp://127.0.0.1:{port}"
         self._controller = Controller(self, hostname="127.0.0.1", port=port)
         self._controller.start()
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """aiosmtpd's hook."""
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 yes"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """aiosmtpd's hook."""
