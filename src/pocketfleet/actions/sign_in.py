@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import timedelta
 
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 
@@ -75,3 +76,8 @@ def use_link(secret: str) -> SignInLink:
     if link.used_at is not None:
         raise LinkUnusable("This sign-in link was used already; each works once.", why="used")
     raise LinkUnusable("This sign-in link is too old.", why="expired")
+
+
+def forget_old_sessions() -> int:
+    """Delete sessions that have ended; answers how many."""
+    return Session.objects.filter(expire_date__lt=timezone.now()).delete()[0]

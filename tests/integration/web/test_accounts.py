@@ -28,6 +28,30 @@ from tests.integration.web.people import ANA, PASSWORD, Person, newest_link, new
 from tests.integration.web.served import OPERATOR_TOKEN, Served, make_instance
 
 BEN = "ben@example.org"
+#: What Chromium's virtual authenticator gave for `localhost`.
+PASSKEY = {
+    "name": "Laptop",
+    "credential": {
+        "id": "7xb1_RfdJqQ8m8RT7L9bTdRpS_zm3h3HFd_kQajC3LQ",
+        "rawId": "7xb1_RfdJqQ8m8RT7L9bTdRpS_zm3h3HFd_kQajC3LQ",
+        "type": "public-key",
+        "clientExtensionResults": {"credProps": {"rk": True}},
+        "response": {
+            "clientDataJSON": (
+                "eyJ0eXBlIjoid2ViYXV0aG4uY3JlYXRlIiwiY2hhbGxlbmdlIjoiSm5qLWluZ1hRR3J1QVI2d1hhbm1uTURPMWFKY21KWXlJ"
+                "UWU2YUYydDRDUSIsIm9yaWdpbiI6Imh0dHA6Ly9sb2NhbGhvc3Q6MzYzNzkiLCJjcm9zc09yaWdpbiI6ZmFsc2UsIm90aGVy"
+                "X2tleXNfY2FuX2JlX2FkZGVkX2hlcmUiOiJkbyBub3QgY29tcGFyZSBjbGllbnREYXRhSlNPTiBhZ2FpbnN0IGEgdGVtcGxh"
+                "dGUuIFNlZSBodHRwczovL2dvby5nbC95YWJQZXgifQ"
+            ),
+            "attestationObject": (
+                "o2NmbXRkbm9uZWdhdHRTdG10oGhhdXRoRGF0YVikSZYN5YgOjGh0NBcPZHZgW4_krrmihjLHmVzzuoMdl2NFAAAAAQECAwQF"
+                "BgcIAQIDBAUGBwgAIO8W9f0X3SakPJvEU-y_W03UaUv85t4dxxXf5EGowty0pQECAyYgASFYIJwFOSldJPpzpArvEPMCP2dN"
+                "nl52qgyNo_7bNjsISewoIlggri8BW4alLvmOFw4eaUZTdFYYoCLDfWk2lW5Nr9Ky10A"
+            ),
+            "transports": ["internal"],
+        },
+    },
+}
 
 
 @pytest.fixture
@@ -326,6 +350,28 @@ def test_links_lead_to_the_public_address_whatever_the_client_asked_for(served: 
         ana.post(newest_link(ANA).removeprefix(public))
         ana.post("/account/password/reset", email=ANA)
         assert newest_link(ANA).startswith(public + "/account/password/reset/")
+        cache.clear()
+        ana.sign_up()
+        assert newest_link(ANA) == public + "/account/password/reset"
+
+
+def test_a_passkey_that_is_none_is_asked_for_again(served: Served) -> None:
+    ana = Person(served).join()
+    Authenticator.objects.create(user=User.objects.get(username="ana"), type="webauthn", data=PASSKEY)
+    path = "/account/confirm/passkey?next=/account/delete"
+    for credential in ("", "{}", "null", "[]", "nonsense", '{"response": {"clientDataJSON": "AAAA"}}'):
+        answer = ana.post(path, credential=credential)
+        assert answer.headers["location"] == path
+        page = ana.get(path).text
+        assert "This code is not right" in page or "required" in page or "valid JSON" in page, credential
+    assert ana.http.get("/account/delete").status_code == 302
+    stranger = Person(served)
+    for credential in ("", "{}", "null", "[]", "nonsense"):
+        answer = stranger.post("/account/sign-in/passkey", "/account/sign-in", credential=credential)
+        assert answer.headers["location"] == "/account/sign-in"
+    options = stranger.http.get("/account/sign-in/passkey", headers={"accept": "application/json"}).json()
+    assert options["request_options"]["publicKey"]["userVerification"] == "required"
+    assert not options["request_options"]["publicKey"]["allowCredentials"], "whose passkeys there are is not told"
 
 
 def test_next_leads_nowhere_else(served: Served) -> None:
@@ -399,6 +445,26 @@ def test_signing_in_begins_a_new_session_and_its_key_is_nowhere_but_in_the_cooki
         assert key not in str(page.url)
     names = {cookie.name for cookie in ana.http.cookies.jar}
     assert names == {"pocketfleet_session"}, "messages, CSRF and all else lie in the session"
+
+
+def test_strangers_are_kept_for_an_hour_and_people_for_two_weeks(served: Served) -> None:
+    def days(person: Person) -> float:
+        session = Session.objects.get(pk=person.http.cookies["pocketfleet_session"])
+        return (session.expire_date - timezone.now()).total_seconds() / 86400
+
+    ana = Person(served)
+    ana.get("/account/sign-in")
+    assert days(ana) < 1 / 23
+    ana.join()
+    assert 13.9 < days(ana) <= 14
+    by_link = Person(served)
+    by_link.get("/account/sign-in")
+    by_link.get(served.link())
+    assert 13.9 < days(by_link) <= 14
+    ana.post("/sign-out", "/account")
+    assert not ana.http.cookies
+    Session.objects.update(expire_date=timezone.now())
+    assert sign_in.forget_old_sessions() == 1
 
 
 def test_a_new_password_ends_all_other_sessions(served: Served) -> None:

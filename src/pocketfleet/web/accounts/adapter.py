@@ -56,6 +56,11 @@ class AccountAdapter(DefaultAccountAdapter):
         """As the edge says it, and nobody else."""
         return request.headers.get(settings.ALLAUTH_TRUSTED_CLIENT_IP_HEADER) or _THIS_MACHINE
 
+    def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
+        """In for two weeks, no longer for the hour that strangers are kept."""
+        super().login(request, user)
+        request.session.set_expiry(None)
+
     def get_login_stages(self) -> list[str]:
         """Ours in place of allauth's question for a verified address."""
         return [_STAGES.get(stage, stage) for stage in super().get_login_stages()]
@@ -98,6 +103,11 @@ class AccountAdapter(DefaultAccountAdapter):
         """Only where there is a mail server: no operator needs to pass on what holds no link."""
         if settings.CONFIG.smtp_url:
             super().send_notification_mail(template_prefix, user, context, email)
+
+    def send_account_already_exists_mail(self, email: str) -> None:
+        """To the owner of an address with which somebody signs up once more."""
+        reset = _public(reverse("account_reset_password"))
+        self.send_mail("account/email/account_already_exists", email, {"password_reset_url": reset})
 
     def get_reset_password_from_key_url(self, key: str) -> str:
         """At the address that people type, whatever address this request came by."""

@@ -17,6 +17,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.generic.base import RedirectView
 
 from pocketfleet.web.accounts.evenly import evenly
+from pocketfleet.web.accounts.views import ConfirmByPasskey
 
 View = Callable[..., HttpResponseBase]
 
@@ -44,7 +45,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("inactive", account.account_inactive, name="account_inactive"),
     path("confirm", account.reauthenticate, name="account_reauthenticate"),
     path("confirm/code", factors.reauthenticate, name="mfa_reauthenticate"),
-    path("confirm/passkey", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
+    path("confirm/passkey", ConfirmByPasskey.as_view(), name="mfa_reauthenticate_webauthn"),
     path("address", whole(account.email), name="account_email"),
     path("address/sent", account.email_verification_sent, name="account_email_verification_sent"),
     path("address/verify/<str:key>", whole(account.confirm_email), name="account_confirm_email"),
