@@ -193,6 +193,7 @@ def test_sign_up_verify_sign_in_and_out(stranger: Callable[..., Page], post: Pos
 def test_a_forgotten_password(stranger: Callable[..., Page], post: Post) -> None:
     page, elsewhere = stranger(), stranger()
     sign_up(page, post)
+    account(page)
     elsewhere.get_by_role("link", name="I do not know my password").click()
     elsewhere.get_by_label("Mail address").fill(ANA)
     elsewhere.get_by_role("button", name="Send the link").click()
@@ -207,7 +208,7 @@ def test_a_forgotten_password(stranger: Callable[..., Page], post: Post) -> None
     page.reload()
     expect(page.get_by_role("heading", name="Sign in"), "every session ends by that").to_be_visible()
     sign_in(page, password=ANOTHER)
-    expect(page.get_by_role("heading", name="Instances")).to_be_visible()
+    expect(page.get_by_role("heading", name="Account", exact=True), "where one wanted to go").to_be_visible()
     elsewhere.goto(link)
     expect(elsewhere.get_by_role("heading", name="This link does not work any more")).to_be_visible()
 
@@ -298,6 +299,8 @@ def test_a_session_elsewhere_is_ended(stranger: Callable[..., Page], post: Post)
     sign_up(here, post)
     sign_in(there)
     expect(there.get_by_role("heading", name="Instances")).to_be_visible()
+    # the list of instances would leave for the sign-in by itself
+    account(there)
     account(here)
     here.get_by_role("link", name="Show the sessions").click()
     expect(here.locator("tbody tr")).to_have_count(2)
