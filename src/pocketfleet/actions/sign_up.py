@@ -62,7 +62,9 @@ def open_invitations() -> list[SignUpInvitation]:
 def withdraw(invitation_id: int, *, acting_user: User | None) -> None:
     """The link works no longer. Raises InvitationUnusable."""
     with transaction.atomic():
-        found = SignUpInvitation.objects.filter(pk=invitation_id, used_at=None).first()
+        # a number that no column can hold is an OverflowError of SQLite's
+        open_ones = SignUpInvitation.objects.filter(used_at=None)
+        found = open_ones.filter(pk=invitation_id).first() if invitation_id < 2**63 else None
         if found is None:
             raise InvitationUnusable("There is no such invitation, or it was taken up already.")
         email = found.email

@@ -6,7 +6,15 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from pocketfleet.web.api.root import make_api
 from pocketfleet.web.assets import serve_asset
-from pocketfleet.web.pages import account, instances, invitations, mail, releases, sign_in, stream
+from pocketfleet.web.pages import (
+    account,
+    instances,
+    operator_invitations,
+    operator_mail,
+    releases,
+    sign_in,
+    stream,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", instances.show, name="instances"),
@@ -25,11 +33,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/sessions/end-others", account.end_other_sessions, name="end-other-sessions"),
     path("account/delete", account.delete, name="delete-account"),
     path("account/sign-in/cancel", account.cancel_sign_in, name="cancel-sign-in"),
-    path("account/invited/<str:secret>", invitations.follow, name="invited"),
-    path("operator/mail", mail.show, name="operator-mail"),
-    path("operator/mail/<int:mail_id>/drop", mail.drop, name="drop-mail"),
-    path("operator/invitations", invitations.show, name="operator-invitations"),
-    path("operator/invitations/<int:invitation_id>/withdraw", invitations.withdraw, name="withdraw-invitation"),
+    path("account/invited/<str:secret>", operator_invitations.follow, name="invited"),
+    path("operator/mail", operator_mail.show, name="operator-mail"),
+    path("operator/mail/<int:mail_id>/drop", operator_mail.drop, name="drop-mail"),
+    path("operator/invitations", operator_invitations.show, name="operator-invitations"),
+    path(
+        "operator/invitations/<int:invitation_id>/withdraw",
+        operator_invitations.withdraw,
+        name="withdraw-sign-up-invitation",
+    ),
     path("account/", include("pocketfleet.web.accounts.urls")),
     path("static/<str:name>", serve_asset, name="asset"),
     path("api/v1/", make_api().urls),

@@ -15,8 +15,10 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.hashers import ScryptPasswordHasher
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.http import HttpRequest
 from django.test import override_settings
 from django.utils import timezone
 
@@ -24,6 +26,7 @@ from pocketfleet.actions import accounts, sign_in, sign_up
 from pocketfleet.config import Config
 from pocketfleet.errors import Conflict
 from pocketfleet.models import AccountMail, Audit, SignUpInvitation, Token, User
+from pocketfleet.web.accounts.invited import let_sign_up
 from tests.integration.web.people import ANA, PASSWORD, Person, newest_link, newest_mail, words
 from tests.integration.web.served import OPERATOR_TOKEN, Served, make_instance
 
@@ -148,6 +151,23 @@ def test_two_that_have_one_invitation_do_not_both_get_in(served: Served) -> None
         assert not second.is_in()
 
 
+def test_an_invitation_whose_link_others_saw_proves_nothing(served: Served) -> None:
+    with mode(served, "invitation"):
+        ana = Person(served)
+        ana.get("/account/sign-in")
+        session = SessionStore(ana.http.cookies["pocketfleet_session"])
+        request = HttpRequest()
+        request.session = session
+        let_sign_up(request, ANA, proved=False)
+        session.save()
+        assert "Your invitation is for" in ana.sign_up(BEN).text
+        assert ana.sign_up().headers["location"] == "/account/address/sent"
+        assert not ana.is_in()
+        ana.post(newest_link(ANA))
+        ana.sign_in()
+        assert ana.is_in()
+
+
 def test_an_invitation_ends_and_can_be_withdrawn(served: Served) -> None:
     with mode(served, "invitation"):
         old = f"/account/invited/{sign_up.invite(ANA, acting_user=None)}"
@@ -158,8 +178,12 @@ def test_an_invitation_ends_and_can_be_withdrawn(served: Served) -> None:
         ana.get(fresh)
         operator = served.browser()
         (open_one,) = sign_up.open_invitations()
-        assert operator.post(f"/operator/invitations/{open_one.pk}/withdraw").status_code == 303
+        for number, status in ((open_one.pk, 303), (open_one.pk, 410), (10**30, 410)):
+            assert operator.post(f"/operator/invitations/{number}/withdraw").status_code == status
         assert "By invitation" in ana.get("/account/sign-up").text
+    ana.sign_up(BEN)
+    assert not ana.is_in(), "what a withdrawn invitation proved counts no longer"
+    assert User.objects.exclude(username="operator").get().email == BEN
 
 
 def test_names_that_mean_something_are_nobodys(served: Served) -> None:

@@ -13,11 +13,18 @@ _INVITED = "pocketfleet_invited"
 _VERIFIED = "account_verified_email"
 
 
-def let_sign_up(request: HttpRequest, email: str, invitation_id: int | None = None) -> None:
-    """From now on this browser may make an account with this address, which it has proved to be its own by having
-    come by a link that was sent there."""
+def let_sign_up(request: HttpRequest, email: str, *, proved: bool, invitation_id: int | None = None) -> None:
+    """From now on this browser may make an account with this address, and with no other.
+
+    `proved`: it need not be verified any more. Only where nobody but its owner and the operators can have seen the
+    link by which this browser came: anybody else could get an account with somebody else's address.
+    `invitation_id`: the operator's invitation that this takes up.
+    """
     request.session[_INVITED] = {"email": email.lower(), "id": invitation_id}
-    request.session[_VERIFIED] = email.lower()
+    if proved:
+        request.session[_VERIFIED] = email.lower()
+    else:
+        request.session.pop(_VERIFIED, None)
 
 
 def may_sign_up(request: HttpRequest) -> bool:
@@ -32,6 +39,9 @@ def invited_address(request: HttpRequest) -> str | None:
     if found is None or settings.CONFIG.sign_up == SignUp.CLOSED:
         return None
     if found["id"] is not None and not sign_up.is_open(found["id"]):
+        # withdrawn meanwhile, and with it what it proved
+        del request.session[_INVITED]
+        request.session.pop(_VERIFIED, None)
         return None
     return str(found["email"])
 

@@ -16,6 +16,8 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.generic.base import RedirectView
 
+from pocketfleet.errors import PocketfleetError
+from pocketfleet.web import problems
 from pocketfleet.web.accounts.evenly import evenly
 from pocketfleet.web.accounts.views import ConfirmByPasskey
 
@@ -35,13 +37,26 @@ def whole(view: View) -> View:
     return wrapped
 
 
+def plainly(view: View) -> View:
+    """Typed errors of our actions as people can read them."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except PocketfleetError as error:
+            return problems.page(request, error)
+
+    return wrapped
+
+
 to_account = RedirectView.as_view(pattern_name="account")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in", account.login, name="account_login"),
     path("sign-in/passkey", passkeys.login_webauthn, name="mfa_login_webauthn"),
     path("sign-in/second-factor", factors.authenticate, name="mfa_authenticate"),
-    path("sign-up", evenly(account.signup), name="account_signup"),
+    path("sign-up", evenly(plainly(account.signup)), name="account_signup"),
     path("inactive", account.account_inactive, name="account_inactive"),
     path("confirm", account.reauthenticate, name="account_reauthenticate"),
     path("confirm/code", factors.reauthenticate, name="mfa_reauthenticate"),

@@ -35,7 +35,7 @@ def signed_in(view: View[P]) -> View[P]:
     return guarded
 
 
-def operators_only(view: View[P]) -> View[P]:
+def for_operators(view: View[P]) -> View[P]:
     """For those who look after the server; the others are refused."""
 
     @wraps(view)

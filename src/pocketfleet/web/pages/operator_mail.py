@@ -7,11 +7,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from pocketfleet.actions import account_mail
 from pocketfleet.web.callers import FleetRequest, caller_of
-from pocketfleet.web.pages.guard import back, operators_only, rendered
+from pocketfleet.web.pages.guard import back, for_operators, rendered
 
 
 @require_safe
-@operators_only
+@for_operators
 def show(request: FleetRequest) -> HttpResponse:
     """What waits, newest first; its links as long as they work."""
     waiting = [mail for mail in account_mail.waiting_mail() if not mail.to_nobody]
@@ -19,7 +19,7 @@ def show(request: FleetRequest) -> HttpResponse:
 
 
 @require_POST
-@operators_only
+@for_operators
 def drop(request: FleetRequest, mail_id: int) -> HttpResponse:
     """Forget one that was passed on."""
     account_mail.drop_mail(mail_id, acting_user=caller_of(request).user)

@@ -14,11 +14,11 @@ from pocketfleet.web import problems
 from pocketfleet.web.accounts.invited import let_sign_up
 from pocketfleet.web.accounts.letters import send_invitation
 from pocketfleet.web.callers import FleetRequest, caller_of
-from pocketfleet.web.pages.guard import back, operators_only, rendered, visitor
+from pocketfleet.web.pages.guard import back, for_operators, rendered, visitor
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@operators_only
+@for_operators
 def show(request: FleetRequest) -> HttpResponse:
     """The open invitations, and a form for another; its link is in this answer alone."""
     given, link, error = request.POST.get("email", "").strip(), "", None
@@ -32,7 +32,7 @@ def show(request: FleetRequest) -> HttpResponse:
 
 
 @require_POST
-@operators_only
+@for_operators
 def withdraw(request: FleetRequest, invitation_id: int) -> HttpResponse:
     """Make an invitation's link work no longer."""
     sign_up.withdraw(invitation_id, acting_user=caller_of(request).user)
@@ -48,7 +48,7 @@ def follow(request: HttpRequest, secret: str) -> HttpResponse:
         found = sign_up.find_invitation(secret)
     except InvitationUnusable as error:
         return problems.page(request, error)
-    let_sign_up(request, found.email, found.pk)
+    let_sign_up(request, found.email, proved=True, invitation_id=found.pk)
     return redirect("account_signup")
 
 
