@@ -72,6 +72,9 @@ class Config:
     snapshots_daily: int = setting(7, "Days of which the newest snapshot is kept.")
     snapshots_weekly: int = setting(4, "Weeks of which the newest snapshot is kept.")
     watch_seconds: float = setting(600.0, "Seconds that a new release is watched after a switch; 0 for not at all.")
+    sign_up: str = setting(
+        "invitation", "Who may make an account: everybody (`open`), by `invitation`, or nobody (`closed`)."
+    )
     smtp_url: str = setting("", "Mail server, `smtp://user:password@host:587` or `smtps://host`; empty for no mail.")
     mail_from: str = setting("", "Sender of mail, where there is a mail server.")
     mail_to: tuple[str, ...] = setting((), "Who gets mail about instances; empty for each one's first superuser.")
@@ -331,6 +334,8 @@ def _check(config: Config) -> Config:
         refuse("domain", "it is a host name such as example.org.")
     if config.domain != config.domain.lower():
         refuse("domain", "write it in small letters.")
+    if config.sign_up not in ("open", "invitation", "closed"):
+        refuse("sign_up", "it is open, invitation or closed.")
     if config.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         refuse("log_level", "it is DEBUG, INFO, WARNING or ERROR.")
     return config

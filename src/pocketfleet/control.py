@@ -68,11 +68,13 @@ def make_server(config: Config) -> Server:
     from django.core.asgi import get_asgi_application
     from django.db import connections
 
+    from pocketfleet.web.accounts import signals
     from pocketfleet.web.application import Application
     from pocketfleet.web.asgi import App
 
     # each request has a thread of its own here: a kept connection would never be found again
     connections.settings["default"]["CONN_MAX_AGE"] = 0
+    signals.connect()
     hub = Hub(Bell(config))
     application = Application(cast(App, get_asgi_application()), hub)
     settings = uvicorn.Config(

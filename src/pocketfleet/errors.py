@@ -123,6 +123,13 @@ class TooLarge(PocketfleetError):
     status = 413
 
 
+class TooManyAttempts(PocketfleetError):
+    """Too many attempts."""
+
+    code = "too_many_attempts"
+    status = 429
+
+
 class TooManyStreams(PocketfleetError):
     """Too many event streams are open."""
 

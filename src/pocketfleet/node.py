@@ -46,6 +46,7 @@ class Node:
     """Everything that node does, in the order in which it may begin."""
 
     def __init__(self, config: Config) -> None:
+        from pocketfleet.operations.account_mail import AccountMailer
         from pocketfleet.operations.database import Database
         from pocketfleet.operations.engine import Engine
         from pocketfleet.operations.fleet import Fleet
@@ -120,6 +121,7 @@ class Node:
         self.reconciler = Reconciler(
             self.fleet, self.supervisor, self.database, self.places, settle=self.superusers.settle
         )
+        self.account_mail = AccountMailer(config, self.database)
         self.follower = Follower(self.tools)
         self.watcher = Watcher(self.tools, self.counters.read)
 
@@ -169,6 +171,7 @@ class Node:
             "followers": self.follower.run,
             "new releases": partial(_every, WATCH_EVERY, self.watcher.look),
             "clock": partial(_every, CLOCK_EVERY, self.clock.tick),
+            "account mail": self.account_mail.run,
             "housekeeping": partial(_every, HOUSEKEEPING_EVERY, self._keep_house),
             "executables": self._mend_releases,
         }
@@ -191,6 +194,8 @@ class Node:
             self.follower.notice()
         if any(kind == "team" for _, kind, _ in changes):
             await self.fleet.renew_limits()
+        if any(kind == "mail" for _, kind, _ in changes):
+            self.account_mail.notice()
         if instances := {key for _, kind, key in changes if kind == "instance"}:
             await self.reconciler.changed(instances)
         self._last = changes[-1][0] if changes else self._last

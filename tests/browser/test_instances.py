@@ -234,7 +234,7 @@ def test_without_script_everything_still_works(open_page: OpenPage) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("tbody tr")).to_have_count(1)
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="Get a link")).to_be_visible()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
 #: Elements with text whose contrast is below what WCAG's AA asks for (4.5; none of our text counts as large).

@@ -106,7 +106,7 @@ def test_screenshots(served: Served, open_page: OpenPage, scheme: str) -> None:
     page.wait_for_selector("text=No instance matches")
     shoot("no-match")
     page.click("text=Sign out")
-    page.wait_for_selector("text=Get a link")
+    page.wait_for_selector("text=I do not know my password")
     shoot("sign-in")
     page.goto(f"{served.config.public_url}/sign-in/nonsense")
     shoot("wrong-link")

@@ -51,6 +51,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "snapshots_daily": ("0", "0", 0),
     "snapshots_weekly": ("1", "1", 1),
     "watch_seconds": ("0", "0", 0.0),
+    "sign_up": ("open", '"open"', "open"),
     "smtp_url": (
         "smtp://a:b@mail.example.org:587",
         '"smtp://a:b@mail.example.org:587"',

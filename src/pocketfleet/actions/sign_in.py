@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import timedelta
 
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 
@@ -39,19 +40,30 @@ def find_operator() -> User | None:
     return User.objects.filter(username=OPERATOR, is_superuser=True, is_active=True).first()
 
 
-def make_link(user: User, *, seconds: int = LINK_SECONDS, acting_user: User | None) -> str:
-    """The secret part of a new link that signs this user in once, within so many seconds."""
+def make_link(user: User, *, seconds: int = LINK_SECONDS, second_factor: bool = False, acting_user: User | None) -> str:
+    """The secret part of a new link that signs this user in once, within so many seconds.
+
+    `second_factor`: whoever follows it must also show their second factor, where they have one.
+    """
     secret = secrets.token_urlsafe(32)
     now = timezone.now()
     with transaction.atomic():
         SignInLink.objects.filter(expires_at__lt=now - _REMEMBERED).delete()
-        SignInLink.objects.create(user=user, digest=digest(secret), expires_at=now + timedelta(seconds=seconds))
+        SignInLink.objects.create(
+            user=user,
+            digest=digest(secret),
+            expires_at=now + timedelta(seconds=seconds),
+            second_factor=second_factor,
+        )
         audited(acting_user, "make_sign_in_link", str(user.pk))
     return secret
 
 
-def use_link(secret: str) -> User:
-    """Whom the link signs in; it is burnt by that. Raises LinkUnusable with `why` = unknown, used or expired."""
+def use_link(secret: str) -> SignInLink:
+    """The link and whom it signs in; it is burnt by that.
+
+    Raises LinkUnusable with `why` = unknown, used or expired.
+    """
     now = timezone.now()
     found = SignInLink.objects.filter(digest=digest(secret))
     with transaction.atomic():
@@ -59,10 +71,15 @@ def use_link(secret: str) -> User:
         burnt = found.filter(used_at=None, expires_at__gt=now, user__is_active=True).update(used_at=now)
         link = found.select_related("user").first()
         if burnt and link is not None:
-            audited(link.user, "sign_in", str(link.user.pk), by="link")
-            return link.user
+            audited(link.user, "use_sign_in_link", str(link.user.pk))
+            return link
     if link is None:
         raise LinkUnusable("This sign-in link is not known here.", why="unknown")
     if link.used_at is not None:
         raise LinkUnusable("This sign-in link was used already; each works once.", why="used")
     raise LinkUnusable("This sign-in link is too old.", why="expired")
+
+
+def forget_old_sessions() -> int:
+    """Delete sessions that have ended; answers how many."""
+    return Session.objects.filter(expire_date__lt=timezone.now()).delete()[0]

@@ -56,6 +56,9 @@ class SignInLink(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
+    #: whether a second factor is asked for, too, where its owner has one. Not for links made on the machine itself:
+    #: they are the way back in for who has lost theirs
+    second_factor = models.BooleanField(default=False)
     version = models.PositiveSmallIntegerField(default=1)
 
     class Meta:

@@ -6,7 +6,9 @@ import logging
 from datetime import UTC, datetime
 
 from pocketfleet.actions import copy_records
+from pocketfleet.actions.accounts import forget_unverified
 from pocketfleet.actions.events import prune_events
+from pocketfleet.actions.sign_in import forget_old_sessions
 from pocketfleet.operations import staging
 from pocketfleet.operations.mail import Mailer
 from pocketfleet.operations.snapshot import drop_snapshot
@@ -37,3 +39,5 @@ class Clock:
         for instance_id in await self._tools.database.call(copy_records.with_copies):
             await self._tools.snapshots.sweep(instance_id)
         await self._tools.database.call(prune_events)
+        await self._tools.database.call(forget_unverified)
+        await self._tools.database.call(forget_old_sessions)

@@ -21,6 +21,8 @@ _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-
 _FILES = {
     "app.css": ("pocketfleet.web", "static/app.css"),
     "charts.css": ("pocketfleet.web", "static/charts.css"),
+    "accounts.css": ("pocketfleet.web", "static/accounts.css"),
+    "accounts.js": ("pocketfleet.web", "static/accounts.js"),
     "app.js": ("pocketfleet.web", "static/app.js"),
     "logs.js": ("pocketfleet.web", "static/logs.js"),
     "upload.js": ("pocketfleet.web", "static/upload.js"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.conf import settings
 
+from pocketfleet.actions.account_mail import write_mail
 from pocketfleet.actions.teams import INVITATION_DAYS, invite
 from pocketfleet.models import Invitation, Team
 from pocketfleet.web.callers import Caller
-from pocketfleet.web.mail import send_mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +32,9 @@ def invite_to(team: Team, email: str, role: str, caller: Caller) -> Invited:
         f"Open this link to see what it is, and to accept:\n{link}\n\n"
         f"It works once, for {INVITATION_DAYS} days. If you do not know what this is about, leave it.\n"
     )
-    mailed = send_mail(invitation.email, f"{who} invites you into the team “{team.name}”", text)
+    mailed = bool(settings.CONFIG.smtp_url)
+    if mailed:
+        # without a mail server the link is passed on by whoever invites
+        subject = f"{who} invites you into the team “{team.name}”"
+        write_mail(invitation.email, subject, text, keep=timedelta(days=INVITATION_DAYS))
     return Invited(invitation, link, mailed)

@@ -7,6 +7,7 @@ from typing import cast
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
@@ -47,6 +48,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 _YEAR = 365 * 86400
+#: Seconds that is kept of a stranger what their forms need: whoever asks for such a page leaves a row behind.
+STRANGERS = 3600
 
 
 @async_only_middleware
@@ -88,7 +91,11 @@ def known_caller(get_response: Handler) -> Handler:
         via = str(fleet.caller.via) if fleet.caller is not None else ""
         whence.set(Whence(address=address_of(request), via=via))
         fleet.hub = cast(ASGIRequest, request).scope["pocketfleet.hub"]
-        return await get_response(request)
+        response = await get_response(request)
+        session = request.session
+        if session.modified and not session.is_empty() and SESSION_KEY not in session:
+            session.set_expiry(STRANGERS)
+        return response
 
     return middleware
 

@@ -35,7 +35,7 @@ def prepare(config: Config) -> Prepared:
 
     with _disk(config):
         migrate(config)
-        _forget_old_sessions()
+        sign_in.forget_old_sessions()
         operator, first_run = sign_in.make_operator()
         secret = sign_in.make_link(operator, acting_user=None)
         if not config.database_url:
@@ -95,13 +95,6 @@ def copy_aside(config: Config) -> Path:
     for old in sorted(config.database_copies.glob("control-*.sqlite3"))[:-COPIES_KEPT]:
         old.unlink()
     return path
-
-
-def _forget_old_sessions() -> None:
-    from django.contrib.sessions.models import Session
-    from django.utils import timezone
-
-    Session.objects.filter(expire_date__lt=timezone.now()).delete()
 
 
 @contextlib.contextmanager

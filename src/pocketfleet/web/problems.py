@@ -24,6 +24,7 @@ from pocketfleet.errors import (
     NotSignedIn,
     PocketfleetError,
     TooLarge,
+    TooManyAttempts,
     WrongRequest,
 )
 
@@ -134,6 +135,11 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Django's handler of 404."""
     return answer(request, NotFound(f"There is nothing at {request.path_info[:100]}."))
+
+
+def too_many(request: HttpRequest) -> HttpResponse:
+    """allauth's limits on guessing."""
+    return answer(request, TooManyAttempts("Too many attempts. Wait a few minutes, then try again."))
 
 
 def unexpected(request: HttpRequest) -> HttpResponse:

@@ -21,6 +21,7 @@ from pocketfleet.config import Config, load
 
 control.set_up_django()
 
+from django.core.cache import cache  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.db.models import Max  # noqa: E402
 from django.utils import timezone  # noqa: E402
@@ -64,7 +65,8 @@ def tables_of(config: Config) -> Iterator[Config]:
 
 
 def fresh_tables(template: Path, config: Config) -> None:
-    """A copy of the template in this home, and the operator's token of this start."""
+    """A copy of the template in this home, and the operator's token of this start; nobody has tried anything yet."""
+    cache.clear()
     shutil.copyfile(template, config.sqlite_file)
     config.operator_file.write_text(json.dumps({"url": config.public_url, "token": OPERATOR_TOKEN}))
 

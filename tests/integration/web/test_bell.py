@@ -189,6 +189,27 @@ async def test_postgresql_rings_when_an_action_commits(
     assert await rung(rings, 10)
     await _python(environment, act + "transaction.set_autocommit(False); down('pypi', 'down'); transaction.rollback()")
     assert not await rung(rings, 0.5)
+    await _python(environment, ACCOUNTS)
+
+
+#: Whatever of accounts could mean something else to PostgreSQL than to SQLite.
+ACCOUNTS = """
+from datetime import timedelta
+from pocketfleet import control
+control.set_up_django()
+from allauth.account.models import EmailAddress
+from pocketfleet.actions import account_mail, accounts, sign_up
+from pocketfleet.models import AccountMail, User
+secret = sign_up.invite("ana@example.org", acting_user=None)
+ana = User(username="ana", email="ana@example.org")
+accounts.sign_up(ana, invitation_id=sign_up.find_invitation(secret).pk)
+for address in ("ana@example.org", "ana@example.net"):
+    EmailAddress.objects.create(user=ana, email=address)
+account_mail.write_mail("ana@example.org", "Hello", "there", keep=timedelta(0))
+assert account_mail.forget_stale_mail() == 1
+assert accounts.forget_unverified(timedelta(0)) == 1
+assert not User.objects.filter(username="ana").exists()
+"""
 
 
 async def _python(environment: dict[str, str], program: str) -> None:

@@ -93,7 +93,7 @@ def test_a_link_signs_in_once(served: Served) -> None:
     assert "used already" in burnt.text
     assert "pocketfleet open" in burnt.text
     assert "set-cookie" not in burnt.headers
-    assert second.get("/").headers["location"] == "/sign-in"
+    assert second.get("/").headers["location"] == "/account/sign-in"
     assert first.get(path).headers["location"] == "/", "who is in already is not bothered"
 
 
@@ -140,7 +140,7 @@ def test_signing_in_begins_a_new_session(served: Served) -> None:
     client.cookies.set("pocketfleet_session", "planted0000000000000000000000000", domain="localhost.local")
     client.get(served.link())
     planted = served.client(cookie="pocketfleet_session=planted0000000000000000000000000")
-    assert planted.get("/").headers["location"] == "/sign-in"
+    assert planted.get("/").headers["location"] == "/account/sign-in"
     assert Session.objects.count() == 1
 
 
@@ -167,23 +167,26 @@ def test_signing_out_ends_the_session(served: Served) -> None:
     browser = served.browser()
     assert browser.http.post("/sign-out").status_code == 403
     assert browser.post("/sign-out").status_code == 303
-    assert browser.http.get("/").headers["location"] == "/sign-in"
+    assert browser.http.get("/").headers["location"] == "/account/sign-in"
     assert Session.objects.count() == 0
 
 
 def test_pages_are_for_those_who_are_signed_in(served: Served) -> None:
     shop = make_instance("shop")
-    for path in ("/", "/ranges?range=latest"):
-        assert served.stranger.get(path).headers["location"] == "/sign-in"
+    for path, sign_in_path in (
+        ("/", "/account/sign-in"),
+        ("/ranges?range=latest", "/account/sign-in?next=%2Franges%3Frange%3Dlatest"),
+    ):
+        assert served.stranger.get(path).headers["location"] == sign_in_path
         # a token opens the API and nothing else: forms trust the session
-        assert served.operator.get(path).headers["location"] == "/sign-in"
+        assert served.operator.get(path).headers["location"] == sign_in_path
     assert served.stranger.get("/live").status_code == 401
     for path in ("/new/create", f"/instances/{shop.id}/power", f"/instances/{shop.id}/sleep", "/releases/refresh"):
         for client in (served.stranger, served.operator):
             assert client.post(path).status_code == 403
     fragment = served.stranger.get("/", headers={"hx-request": "true", "hx-target": "live"})
     assert fragment.status_code == 401
-    assert fragment.headers["hx-redirect"] == "/sign-in"
+    assert fragment.headers["hx-redirect"] == "/account/sign-in"
     assert Operation.objects.filter(state="pending").count() == 0
 
 
@@ -206,9 +209,9 @@ def test_no_cookie_is_set_for_strangers(served: Served) -> None:
 
 
 def test_static_files_may_be_kept_for_ever_and_nothing_else_is_served(served: Served) -> None:
-    page = served.stranger.get("/sign-in").text
+    page = served.stranger.get("/account/sign-in").text
     addresses = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
-    assert len(set(addresses)) == 4
+    assert len(set(addresses)) == 6
     for address in addresses:
         answer = served.stranger.get(address, headers={"accept-encoding": "identity"})
         assert answer.status_code == 200

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.test import override_settings
 from django.utils import timezone
 
@@ -19,6 +18,7 @@ from pocketfleet.config import Config
 from pocketfleet.domain.roles import Role
 from pocketfleet.errors import Conflict, InvitationUnusable, PocketfleetError, StorageFull
 from pocketfleet.models import (
+    AccountMail,
     Audit,
     Backup,
     Event,
@@ -90,7 +90,7 @@ def test_an_invitation_is_shown_once_and_brings_a_stranger_back_after_signing_in
     assert "no mail was sent" in shown.text
     assert secret not in owner.http.get(f"/teams/{acme.id}").text
     guest = served.client(origin=served.config.public_url)
-    assert guest.get(f"/invitations/{secret}").headers["location"] == "/sign-in"
+    assert guest.get(f"/invitations/{secret}").headers["location"] == "/account/sign-up"
     ben = make_person("ben")
     assert guest.get(served.link(user=ben)).headers["location"] == f"/invitations/{secret}"
     page = guest.get(f"/invitations/{secret}").text
@@ -109,23 +109,13 @@ def test_an_invitation_is_shown_once_and_brings_a_stranger_back_after_signing_in
 def test_an_invitation_is_mailed_where_a_mail_server_is_set(served: Served, acme: Team, config: Config) -> None:
     told = replace(config, smtp_url="smtp://localhost", mail_from="fleet@example.org")
     ana = served.bearer(person("ana"))
-    with override_settings(CONFIG=told, EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend"):
-        mail.outbox = []
+    with override_settings(CONFIG=told):
         answer = ana.post(f"{API}/teams/{acme.id}/invitations", json={"email": "ben@example.org"}).json()
     assert answer["mailed"] is True
-    sent = mail.outbox[0]
-    assert (sent.to, sent.from_email) == (["ben@example.org"], "fleet@example.org")
+    [sent] = AccountMail.objects.all()
+    assert sent.recipient == "ben@example.org"
     assert "“Acme”" in sent.subject
     assert answer["link"] in sent.body
-
-
-def test_a_mail_server_that_is_away_does_not_lose_the_link(served: Served, acme: Team, config: Config) -> None:
-    told = replace(config, smtp_url="smtp://localhost", mail_from="fleet@example.org")
-    with override_settings(CONFIG=told, EMAIL_HOST="127.0.0.1", EMAIL_PORT=9):
-        answer = served.bearer(person("ana")).post(f"{API}/teams/{acme.id}/invitations", json={"email": "b@c.example"})
-    assert answer.status_code == 201
-    assert answer.json()["mailed"] is False
-    assert answer.json()["link"]
 
 
 def test_a_link_works_once_however_many_use_it_at_the_same_moment(served: Served, acme: Team) -> None:
@@ -544,7 +534,7 @@ def test_an_account_that_is_switched_off_is_out_at_once(served: Served) -> None:
     browser, token, operator = served.browser(ben), served.bearer(ben), served.browser()
     assert browser.http.get("/teams").status_code == 200
     assert operator.post(f"/operator/accounts/{ben.pk}/off").status_code == 303
-    assert browser.http.get("/teams").headers["location"] == "/sign-in"
+    assert browser.http.get("/teams").headers["location"].startswith("/account/sign-in")
     assert token.get(f"{API}/me").status_code == 401
     assert operator.post(f"/operator/accounts/{ben.pk}/link").status_code == 409
     operator.post(f"/operator/accounts/{ben.pk}/on")

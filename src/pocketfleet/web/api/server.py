@@ -18,7 +18,7 @@ from pocketfleet import __version__
 from pocketfleet.actions.sign_in import LINK_SECONDS, make_link
 from pocketfleet.web.access import person_for
 from pocketfleet.web.api.schemas import LinkOut, MeOut, ServerOut
-from pocketfleet.web.callers import caller_of
+from pocketfleet.web.callers import Via, caller_of
 
 router = Router(tags=["server"])
 
@@ -41,7 +41,8 @@ def show_me(request: HttpRequest) -> dict[str, Any]:
 @router.post("/sign-in-links", response={201: LinkOut}, summary="Make a link that signs the caller in, once")
 def create_sign_in_link(request: HttpRequest) -> Status[dict[str, Any]]:
     """For a browser: opened once within the hour, it signs in as whoever asked for it."""
-    user = person_for(request).user
-    secret = make_link(user, acting_user=user)
+    caller = person_for(request)
+    # whoever reads the operator's file has this machine; a token may have been stolen
+    secret = make_link(caller.user, second_factor=caller.via is not Via.OPERATOR_FILE, acting_user=caller.user)
     link = f"{settings.CONFIG.public_url}/sign-in/{secret}"
     return Status(201, {"link": link, "expires_in": LINK_SECONDS})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -70,8 +71,10 @@ def visitor(request: HttpRequest) -> User | None:
 
 
 def to_sign_in(request: HttpRequest) -> HttpResponse:
-    """To the sign-in page; a fragment that htmx asked for must not become that page."""
-    address = reverse("sign-in")
+    """To the sign-in page, and back here from it; a fragment that htmx asked for must not become that page."""
+    address = reverse("account_login")
+    if request.method == "GET" and request.path != "/" and not getattr(request, "htmx", False):
+        address += "?" + urlencode({"next": request.get_full_path()})
     if getattr(request, "htmx", False):
         response = HttpResponse(status=401)
         response.headers["HX-Redirect"] = address

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 from pocketfleet.actions.teams import accept_invitation, find_invitation
 from pocketfleet.errors import InvitationUnusable, PocketfleetError
 from pocketfleet.web import problems
+from pocketfleet.web.accounts.invited import let_sign_up, may_sign_up
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.pages.guard import back, rendered, signed_in, visitor
 
@@ -25,8 +26,10 @@ def show(request: FleetRequest, secret: str) -> HttpResponse:
         request.session.pop(_WAITING, None)
         return problems.page(request, error)
     if visitor(request) is None:
-        request.session[_WAITING] = secret
-        return redirect("sign-in")
+        keep_waiting(request, secret)
+        # others than its owner may have seen the link, so it proves no address
+        let_sign_up(request, invitation.email, proved=False)
+        return redirect("account_signup" if may_sign_up(request) else "account_login")
     request.session.pop(_WAITING, None)
     inside = invitation.team_id in caller_of(request).roles
     return rendered(request, "teams/invitation.html", invitation=invitation, secret=secret, inside=inside)
@@ -38,6 +41,12 @@ def accept(request: FleetRequest, secret: str) -> HttpResponse:
     """Join the team."""
     membership = accept_invitation(secret, acting_user=caller_of(request).user)
     return back(request, "team", membership.team_id)
+
+
+def keep_waiting(request: HttpRequest, secret: str) -> None:
+    """Come back to this invitation after signing in, or up; nothing where there is none."""
+    if secret:
+        request.session[_WAITING] = secret
 
 
 def waiting(request: HttpRequest) -> str:

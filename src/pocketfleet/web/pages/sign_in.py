@@ -1,25 +1,26 @@
-"""Getting in by a link that works once, and out again."""
+"""Getting in by a link that works once, and out again. The other ways in are django-allauth's (accounts/urls.py)."""
 
 from __future__ import annotations
 
-from django.contrib.auth import login, logout
+from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.login import perform_login, record_authentication
+from allauth.account.models import Login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from pocketfleet.actions.sign_in import use_link
 from pocketfleet.errors import LinkUnusable
+from pocketfleet.models import User
 from pocketfleet.web.callers import FleetRequest
 from pocketfleet.web.pages import invitations
 from pocketfleet.web.pages.guard import back, rendered, signed_in, visitor
 
-_BACKEND = "django.contrib.auth.backends.ModelBackend"
-
 
 @require_safe
 def explain(request: HttpRequest) -> HttpResponse:
-    """How to get in."""
-    return redirect("instances") if visitor(request) else rendered(request, "sign_in.html")
+    """The short address of the sign-in."""
+    return redirect("instances" if visitor(request) else "account_login")
 
 
 @require_GET
@@ -29,20 +30,36 @@ def follow(request: HttpRequest, secret: str) -> HttpResponse:
         # a browser that only guesses that the link will be opened must not burn it
         return HttpResponse(status=503)
     try:
-        user = use_link(secret)
+        link = use_link(secret)
     except LinkUnusable as error:
         if visitor(request) is not None:
             return redirect("instances")
         return rendered(request, "sign_in.html", error.status, why=error.facts["why"])
     invited = invitations.waiting(request)
     request.session.flush()
-    login(request, user, backend=_BACKEND)
-    return redirect("invitation", invited) if invited else redirect("instances")
+    invitations.keep_waiting(request, invited)
+    # who could make such a link may also change how they get in
+    record_authentication(request, link.user, "link", reauthenticated=not link.second_factor)
+    return _with_second_factor(request, link.user) if link.second_factor else _in(request, link.user)
 
 
 @require_POST
 @signed_in
 def sign_out(request: FleetRequest) -> HttpResponse:
     """Forget this browser."""
-    logout(request)
-    return back(request, "sign-in")
+    get_adapter(request).logout(request)
+    return back(request, "account_login")
+
+
+def _with_second_factor(request: HttpRequest, user: User) -> HttpResponse:
+    """In, or first to the question for the second factor."""
+    response: HttpResponse = perform_login(request, Login(user=user, email_verification="none"))
+    return response
+
+
+def _in(request: HttpRequest, user: User) -> HttpResponse:
+    adapter = get_adapter(request)
+    adapter.login(request, user)
+    return adapter.post_login(
+        request, user, email_verification="none", signal_kwargs=None, email=None, signup=False, redirect_url=None
+    )

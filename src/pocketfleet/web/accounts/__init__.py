@@ -1,0 +1,1 @@
+"""Accounts: what django-allauth is told of our mail, our words, our rules and our records."""
