@@ -7,9 +7,6 @@ import binascii
 import json
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from pocketfleet.domain.secrets import ENCRYPTION_KEY
 from pocketfleet.errors import SettingsEncrypted
 
@@ -41,7 +38,11 @@ def unsealed(raw: str, key: str) -> dict[str, Any]:
 
 
 def _decrypted(text: str, key: str) -> str:
-    """ "" where the key is another one, or the text is none of PocketBase's."""
+    """Nothing where the key is another one, or the text is none of PocketBase's."""
+    # 7 MB in node, which few ever need
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
     try:
         data = base64.b64decode(text, validate=True)
         return AESGCM(key.encode()).decrypt(data[:_NONCE], data[_NONCE:], None).decode()

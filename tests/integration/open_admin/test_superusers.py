@@ -12,7 +12,7 @@ import pytest
 from pocketfleet.actions import copies, members
 from pocketfleet.actions import superusers as records
 from pocketfleet.actions.admin_tickets import burn_ticket, make_ticket
-from pocketfleet.actions.instances import change_secrets, change_settings
+from pocketfleet.actions.instances import change_secrets, change_settings, set_power
 from pocketfleet.actions.upgrades import rollback_instance, set_hold
 from pocketfleet.domain.admin_pages import AdminSession
 from pocketfleet.errors import TicketUnusable, Unavailable
@@ -380,3 +380,16 @@ async def test_encrypted_settings_of_0_22_with_their_key(yard: Yard, desk: Desk)
     assert await status_with(desk, instance, asleep) == 200
     await desk.loses(instance)
     assert await status_with(desk, instance, awake) in (401, 403)
+
+
+async def test_access_is_lost_where_it_is_switched_off_too(yard: Yard, desk: Desk) -> None:
+    instance = await yard.create()
+    session = await desk.opens(instance)
+    await yard.ask(set_power, instance.id, "off")
+    await yard.workshop.fleet.renew([instance.id])
+    await yard.sleep(instance)
+    await desk.loses(instance)
+    assert await desk.asleep(instance)
+    await yard.ask(set_power, instance.id, "on")
+    await yard.workshop.fleet.renew([instance.id])
+    assert await status_with(desk, instance, session) in (401, 403)
