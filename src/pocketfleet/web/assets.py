@@ -20,6 +20,8 @@ _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-
 #: name -> package and path in it; nothing else is ever served.
 _FILES = {
     "app.css": ("pocketfleet.web", "static/app.css"),
+    "versions.css": ("pocketfleet.web", "static/versions.css"),
+    "versions.js": ("pocketfleet.web", "static/versions.js"),
     "app.js": ("pocketfleet.web", "static/app.js"),
     "icon.svg": ("pocketfleet.web", "static/icon.svg"),
     "htmx.js": ("django_htmx", "static/django_htmx/htmx-2.min.js"),

@@ -48,6 +48,15 @@ def replace_underscores(text: str) -> str:
 
 
 @register.filter
+def seconds(milliseconds: float | None) -> str:
+    """`0.8 s`; as exact as it is short."""
+    if milliseconds is None:
+        return "–"
+    amount = float(milliseconds) / 1000
+    return f"{amount:.2f} s" if amount < 10 else f"{amount:.0f} s"
+
+
+@register.filter
 def size(count: int | None) -> str:
     """Bytes as people say them: `3.4 MB` (powers of ten, as disks are sold)."""
     if count is None:
