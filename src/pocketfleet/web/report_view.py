@@ -56,7 +56,7 @@ PARTS = (
     Part("tokens", "Signing in", ("tokens",), "Passwords are kept, and who is signed in stays so."),
     Part("hooks", "Hooks and migrations", ("hooks", "lint"), "What your hooks register is still registered."),
     Part("answers", "Answers", ("answers",), "Every request was answered as before."),
-    Part("attempts", "Mail and web requests", ("attempts",), "Hooks send what they sent before."),
+    Part("attempts", "Mail and web requests", ("attempts",), "Hooks try to send the same things as before."),
 )
 
 
@@ -66,13 +66,16 @@ def view_of(report: Mapping[str, Any]) -> Row:
     verdict = str(report.get("verdict", ""))
     word, means = VERDICTS.get(verdict, (plain(verdict), ""))
     reasons = [finding(one) for one in _list(report.get("reasons"))]
+    parts = [_part(part, sections) for part in PARTS]
     return {
         "verdict": verdict,
         "word": word,
         "means": means,
         "reasons": reasons[:FIRST],
         "more_reasons": reasons[FIRST:MOST],
-        "parts": [_part(part, sections) for part in PARTS],
+        "parts": parts,
+        "same": any(part["same"] for part in parts),
+        "unreached": [part for part in parts if not part["looked"]],
         "starts": _starts(sections),
         "counts": _counts(sections),
         "places": _places(sections),
@@ -117,19 +120,31 @@ def finding(data: Any) -> Row:
 
 
 def _part(part: Part, sections: Mapping[str, Any]) -> Row:
+    fails = _failing(sections)
     all_ = [finding(one) for name in part.sections if name != "lint" for one in _findings(sections, name)]
     told = [one for one in all_ if one["severity"] != "known"]
-    looked = any(name in sections for name in part.sections)
+    # a release that does not start says nothing of hooks
+    reached = any(name in sections for name in part.sections) and (part.id == "start" or "start" not in fails)
+    looked = reached or bool(told) or part.id in fails
     return {
         "id": part.id,
         "title": part.title,
-        "fine": part.fine if looked else "",
+        "fine": part.fine,
+        "looked": looked,
+        "same": looked and not told and part.id not in fails,
         "findings": told[:MOST],
         "more": max(0, len(told) - MOST),
         "known": [one for one in all_ if one["severity"] == "known"][:MOST],
         "count": len(told),
         "worst": next((one["look"] for one in sorted(told, key=lambda one: _ORDER.index(one["look"]))), ""),
     }
+
+
+def _failing(sections: Mapping[str, Any]) -> set[str]:
+    """Parts without findings of their own that are not fine: a start that failed, hooks that are to be rewritten."""
+    starts = _list(_facts(sections, "boot").get("new"))
+    broken = starts and not _mapping(starts[-1]).get("answered")
+    return ({"start"} if broken else set()) | ({"hooks"} if _findings(sections, "lint") else set())
 
 
 _ORDER = ("bad", "warn", "")
@@ -205,7 +220,7 @@ def _known(one: Any) -> Row:
 def _difference(one: Any) -> Row:
     one = _mapping(one)
     path = str(one.get("path") or "")
-    return {"path": value(path, short=100), "before": value(one.get("before")), "after": value(one.get("after"))}
+    return {"path": value(path, short=100), "before": _side(one, "before"), "after": _side(one, "after")}
 
 
 def _named(detail: Mapping[str, Any]) -> list[Any]:
@@ -218,7 +233,7 @@ def _side(detail: Mapping[str, Any], side: str) -> Value:
     """What was or is there. Of a rule null and the empty text say most."""
     if "rule" in detail and not detail.get(side):
         return Value("superusers only" if detail.get(side) is None else "everybody")
-    return value(detail.get(side))
+    return value("empty" if detail.get(side) == "" else detail.get(side))
 
 
 def _findings(sections: Mapping[str, Any], name: str) -> list[Any]:

@@ -99,7 +99,7 @@ def flags(instance: Instance) -> dict[str, Row]:
     are those that were judged."""
     found = Rehearsal.objects.filter(instance=instance, from_release=instance.release)
     rows = found.values("id", "to_release", "verdict", "fingerprint", "created_at")[:_MOST_FLAGS]
-    judged = _last_seen(instance.id)
+    judged = _last_seen(instance)
     newest: dict[str, Row] = {}
     for row in rows:
         newest.setdefault(row["to_release"], dict(row))
@@ -110,19 +110,42 @@ def _is_fresh(row: Row, judged: Mapping[str, str], release: str) -> bool:
     return bool(judged) and fingerprint(judged, release, row["to_release"]) == row["fingerprint"]
 
 
-def _last_seen(instance_id: str) -> Mapping[str, str]:
-    """The fingerprints of hooks, migrations and schema as node saw them last: in a snapshot that is kept, or in one
-    that an upgrade took and threw away."""
-    seen: list[tuple[datetime, Mapping[str, str]]] = []
-    kept = Snapshot.objects.filter(instance_id=instance_id, manifest__has_key="fingerprints").order_by("-created_at")
-    if (row := kept.values_list("created_at", "manifest").first()) is not None:
-        seen.append((row[0], row[1]["fingerprints"]))
-    taken = Step.objects.filter(operation__instance_id=instance_id, operation__kind="upgrade", name="snapshot")
-    done = taken.filter(output__has_key="fingerprints").exclude(finished_at=None).order_by("-finished_at")
-    step = done.values_list("finished_at", "output").first()
-    if step is not None and step[0] is not None:
-        seen.append((step[0], step[1]["fingerprints"]))
-    return max(seen, key=lambda one: one[0])[1] if seen else {}
+def _last_seen(instance: Instance) -> Mapping[str, str]:
+    """The fingerprints of hooks, migrations and schema as node saw them last under this release: in a snapshot that is
+    kept, in one that an upgrade took and threw away, or in the one that went back into place. {} where nobody knows."""
+    seen = [_kept(instance), _taken(instance), _put_back(instance)]
+    known = [one for one in seen if one is not None]
+    return max(known, key=lambda one: one[0])[1] if known else {}
+
+
+def _kept(instance: Instance) -> tuple[datetime, Mapping[str, str]] | None:
+    kept = Snapshot.objects.filter(instance=instance, release=instance.release, manifest__has_key="fingerprints")
+    row = kept.order_by("-created_at").values_list("created_at", "manifest").first()
+    return (row[0], row[1]["fingerprints"]) if row is not None else None
+
+
+def _taken(instance: Instance) -> tuple[datetime, Mapping[str, str]] | None:
+    taken = Step.objects.filter(
+        operation__instance=instance,
+        operation__kind="upgrade",
+        operation__params__from=instance.release,
+        name="snapshot",
+        output__has_key="fingerprints",
+    )
+    row = taken.exclude(finished_at=None).order_by("-finished_at").values_list("finished_at", "output").first()
+    return (row[0], row[1]["fingerprints"]) if row is not None and row[0] is not None else None
+
+
+def _put_back(instance: Instance) -> tuple[datetime, Mapping[str, str]] | None:
+    """What was restored from elsewhere nobody has looked into yet."""
+    put = Operation.objects.filter(
+        instance=instance, kind__in=("rollback", "restore"), state=OperationState.SUCCEEDED
+    ).exclude(finished_at=None)
+    row = put.order_by("-finished_at").values_list("finished_at", "params").first()
+    if row is None or row[0] is None:
+        return None
+    snapshot = Snapshot.objects.filter(id=str(row[1].get("snapshot") or "")).values_list("manifest", flat=True).first()
+    return row[0], (snapshot or {}).get("fingerprints", {})
 
 
 def _outlook(instance: Instance) -> Row | None:

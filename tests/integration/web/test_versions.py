@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -68,9 +67,9 @@ def text_of(page: str) -> str:
 
 
 @pytest.fixture
-def browser(served: Served) -> Iterator[Browser]:
+def browser(served: Served) -> Browser:
     """The operator, signed in."""
-    yield served.browser()
+    return served.browser()
 
 
 def send(browser: Browser, address: str, fields: dict[str, str]) -> httpx.Response:
@@ -170,6 +169,34 @@ def test_the_picker_has_lines_boundaries_downgrades_and_flags(browser: Browser) 
     assert "0.23.0 " + timezone.now().strftime("%-d %b %Y") + " downgrade schema boundary" in shown(
         browser, "/instances/shop/versions"
     )
+
+
+def test_a_flag_counts_only_for_what_is_there_now(served: Served) -> None:
+    shop = make_shop()
+    rehearsed(shop, "safe")
+
+    def fresh() -> bool:
+        return bool(versions.flags(shop)["0.40.6"]["fresh"])
+
+    def kept(judged: dict[str, str], release: str = "0.36.9") -> Snapshot:
+        manifest = {"fingerprints": judged}
+        return Snapshot.objects.create(instance=shop, purpose="checkpoint", release=release, manifest=manifest)
+
+    assert not fresh(), "nobody knows what is there"
+    first = kept(JUDGED)
+    assert fresh()
+    kept({"schema": "of the new one"}, release="0.40.6")
+    assert fresh(), "that one was taken under another release"
+    kept({"hooks": "others"})
+    assert not fresh()
+    back = upgrades.rollback_instance(shop.id, first.id, acting_user=None)
+    finish(back)
+    assert fresh(), "what was judged is back in place"
+    upgrade = upgrades.upgrade_instance(shop.id, acting_user=None)
+    operations.move_operation(upgrade.id, OperationState.RUNNING)
+    operations.move_step(upgrade.id, "snapshot", StepState.RUNNING)
+    operations.move_step(upgrade.id, "snapshot", StepState.DONE, output={"fingerprints": {"hooks": "newer"}})
+    assert not fresh()
 
 
 @pytest.mark.parametrize(
@@ -466,7 +493,7 @@ def test_a_broken_one_names_the_last_that_works_and_what_stops_the_next(browser:
 
 
 @pytest.fixture
-def team(served: Served) -> Iterator[dict[str, Browser]]:
+def team(served: Served) -> dict[str, Browser]:
     """Somebody of each role, and somebody of another team."""
     people = {}
     shop = make_shop()
@@ -476,7 +503,7 @@ def team(served: Served) -> Iterator[dict[str, Browser]]:
         if name != "neighbour":
             Membership.objects.create(team_id=shop.team_id, user=user, role=Role(name))
         people[name] = signed_in(served, user)
-    yield people
+    return people
 
 
 def signed_in(served: Served, user: User) -> Browser:
