@@ -501,7 +501,7 @@ def team(served: Served) -> dict[str, Browser]:
         user = User.objects.create_user(name, password=None)
         teams.own_team(user)
         if name != "neighbour":
-            Membership.objects.create(team_id=shop.team_id, user=user, role=Role(name))
+            Membership.objects.create(team=shop.team, user=user, role=Role(name))
         people[name] = signed_in(served, user)
     return people
 
