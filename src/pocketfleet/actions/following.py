@@ -46,6 +46,8 @@ class Candidate:
     behind: Behind
     #: of what was judged or refused last, for this change of release; "" where nothing was
     fingerprint: str
+    #: id of the newest rehearsal of it; "" where there was none
+    rehearsal: str = ""
 
 
 def groups_behind() -> list[Group]:
@@ -65,24 +67,24 @@ def groups_behind() -> list[Group]:
 
 def candidates(group: Group, after: str, limit: int) -> list[Candidate]:
     """Those of a group whose id comes after this one, by id, with nothing under way."""
-    pair = Rehearsal.objects.filter(
-        instance_id=OuterRef("pk"), from_release=group.release, to_release=group.target
-    ).order_by("-created_at")
     busy = Operation.objects.filter(state__in=OPEN_OPERATION_STATES, exclusive=True).values("instance_id")
-    rows = (
-        _followers()
-        .filter(range=group.range, release=group.release, id__gt=after)
-        .exclude(id__in=busy.filter(instance_id__isnull=False))
-        .annotate(
-            verdict=Subquery(pair.values("verdict")[:1]),
-            judged=Subquery(pair.values("fingerprint")[:1]),
-            rehearsal=Subquery(pair.values("id")[:1]),
-            failed_at=Subquery(_failed(OuterRef("pk"), group.target).values("finished_at")[:1]),
-        )
-        .order_by("id")[:limit]
-    )
+    followers = _followers().filter(range=group.range, release=group.release, id__gt=after)
+    free = followers.exclude(id__in=busy.filter(instance_id__isnull=False))
     offered_at = Release.objects.get(id=group.target).seen_at
-    return [_candidate(row, group, offered_at) for row in rows]
+    return [_candidate(row, group, offered_at) for row in _judged(free, group).order_by("id")[:limit]]
+
+
+def candidate_of(instance_id: str) -> Candidate | None:
+    """What is known of one instance, whether or not it may be worked on now; None where it is not behind its range."""
+    found = Instance.objects.filter(id=instance_id, deleted_at=None).exclude(release="")
+    release = found.values_list("range", "release").first()
+    known = [Version(text) for text in Release.objects.values_list("id", flat=True)]
+    target = _resolved(release[0], known) if release else None
+    if release is None or target is None or target <= Version(release[1]):
+        return None
+    group = Group(*release, target.text)
+    offered_at = Release.objects.get(id=group.target).seen_at
+    return next((_candidate(row, group, offered_at) for row in _judged(found, group)), None)
 
 
 def is_following() -> bool:
@@ -128,6 +130,19 @@ def _followers() -> QuerySet[Instance]:
     return found.exclude(policy=Policy.OFF).exclude(release="")
 
 
+def _judged(rows: QuerySet[Instance], group: Group) -> QuerySet[Any]:
+    """With what is known of this change of release."""
+    pair = Rehearsal.objects.filter(
+        instance_id=OuterRef("pk"), from_release=group.release, to_release=group.target
+    ).order_by("-created_at")
+    return rows.annotate(
+        verdict=Subquery(pair.values("verdict")[:1]),
+        judged=Subquery(pair.values("fingerprint")[:1]),
+        rehearsal=Subquery(pair.values("id")[:1]),
+        failed_at=Subquery(_failed(OuterRef("pk"), group.target).values("finished_at")[:1]),
+    )
+
+
 def _failed(instance: Any, target: str) -> QuerySet[Operation]:
     return Operation.objects.filter(
         kind="upgrade", instance_id=instance, state__in=_ENDED_BADLY, params__by_itself=True, params__release=target
@@ -156,7 +171,7 @@ def _candidate(row: Any, group: Group, offered_at: datetime) -> Candidate:
         refused=bool(refused),
         failed_at=row.failed_at,
     )
-    return Candidate(row.id, group, behind, refused or row.judged or "")
+    return Candidate(row.id, group, behind, refused or row.judged or "", row.rehearsal or "")
 
 
 def _window(row: Instance) -> Window | None:

@@ -7,15 +7,24 @@ from typing import Any
 
 from django.db import transaction
 
-from pocketfleet.actions.operations import open_operation
+from pocketfleet.actions.operations import move_operation, open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain import ranges
 from pocketfleet.domain.hostnames import is_id
 from pocketfleet.domain.policies import Policy
 from pocketfleet.domain.probes import check_probes
 from pocketfleet.domain.releases import Version
+from pocketfleet.domain.states import OperationState
 from pocketfleet.domain.windows import Window
-from pocketfleet.errors import InstanceNotFound, RehearsalNotFound, SnapshotNotFound, WrongSetting, WrongUsage
+from pocketfleet.errors import (
+    ChangedMeanwhile,
+    InstanceNotFound,
+    OperationNotFound,
+    RehearsalNotFound,
+    SnapshotNotFound,
+    WrongSetting,
+    WrongUsage,
+)
 from pocketfleet.models import Instance, Operation, Probe, Rehearsal, Release, Snapshot, User
 
 
@@ -89,6 +98,21 @@ def rollback_instance(
         }
         operation = open_operation("rollback", instance=instance, params=params, acting_user=acting_user)
         audited(acting_user, "rollback_instance", instance.id, **params)
+    return operation
+
+
+def leave_as_it_is(operation_id: str, *, acting_user: User | None) -> Operation:
+    """The answer to an operation that asks: no. It asks no longer. Raises OperationNotFound, ChangedMeanwhile."""
+    with transaction.atomic():
+        operation = Operation.objects.select_for_update().filter(id=operation_id).first()
+        if operation is None:
+            raise OperationNotFound(f"There is no operation “{operation_id[:70]}”.")
+        if operation.state != OperationState.ASKING:
+            raise ChangedMeanwhile("This was decided already: it does not ask any more.")
+        operation = move_operation(operation_id, OperationState.CANCELLED)
+        audited(acting_user, "leave_as_it_is", operation.instance_id or operation.id, operation=operation.id)
+        if operation.instance_id:
+            changed("instance", operation.instance_id)
     return operation
 
 

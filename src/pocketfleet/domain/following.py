@@ -67,10 +67,15 @@ def fingerprint(judged: Mapping[str, str], old: str, new: str) -> str:
     return hashlib.sha256(json.dumps([dict(judged), old, new], sort_keys=True).encode()).hexdigest()
 
 
-def _is_moment(behind: Behind, now: datetime) -> bool:
-    """The window is open; without one: it sleeps, or will not within reason. Rehearsing alone disturbs nobody."""
+def next_moment(behind: Behind, now: datetime) -> datetime:
+    """From when on it may be worked on, as things are: `now` itself where that is at once. Rehearsing alone disturbs
+    nobody; a switch waits for the window, or without one until it sleeps, or has been known for long."""
     if behind.policy is Policy.ASK:
-        return True
+        return now
     if behind.window is not None:
-        return behind.window.is_open(now)
-    return behind.asleep or behind.always_awake or now - behind.offered_at >= PATIENCE
+        return behind.window.next_opening(now)
+    return now if behind.asleep or behind.always_awake else max(now, behind.offered_at + PATIENCE)
+
+
+def _is_moment(behind: Behind, now: datetime) -> bool:
+    return next_moment(behind, now) <= now

@@ -26,6 +26,8 @@ from pocketfleet.rehearsal.rules import Cell
 _MOST = 500
 _DEEPEST = 30
 _SHOWN = 100
+#: Of one finding, with their values side by side.
+_MOST_PATHS = 20
 #: The report names that many slower routes, from that factor and that many milliseconds on.
 _SLOWER, _SLOWER_MS, _MOST_SLOWER = 3.0, 50.0, 20
 _ID = re.compile(r"^[a-z0-9]{15}$")
@@ -72,6 +74,8 @@ class _Group:
 
     asks: list[Ask] = field(default_factory=list)
     paths: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    #: of the first pair of answers
+    statuses: tuple[str, str] = ("", "")
 
 
 def compare_answers(
@@ -92,6 +96,7 @@ def compare_answers(
                 continue
             group = groups[ask.pattern, found.kind, found.severity]
             group.asks.append(ask)
+            group.statuses = group.statuses if any(group.statuses) else (_status(first), _status(second))
             group.paths.setdefault(found.path, (found.before, found.after))
     findings = [_finding(*key, group) for key, group in groups.items()]
     return [*findings, *(_known(reason, about) for reason, about in known.items())]
@@ -399,7 +404,12 @@ def _finding(pattern: str, kind: str, severity: Severity, group: _Group) -> Find
         "who": who,
         "requests": len({(ask.path, ask.identity) for ask in group.asks}),
         "logged": sum({ask.path: ask.stands_for for ask in group.asks if ask.source is Source.LOG}.values()),
-        "paths": list(group.paths)[:20],
+        "paths": list(group.paths)[:_MOST_PATHS],
+        "statuses": {"before": group.statuses[0], "after": group.statuses[1]},
+        "differences": [
+            {"path": path, "before": _shown(old), "after": _shown(new)}
+            for path, (old, new) in list(group.paths.items())[:_MOST_PATHS]
+        ],
         "before": _shown(before),
         "after": _shown(after),
         "example": redact(group.asks[0].path)[:300],

@@ -23,6 +23,8 @@ _FILES = {
     "charts.css": ("pocketfleet.web", "static/charts.css"),
     "accounts.css": ("pocketfleet.web", "static/accounts.css"),
     "accounts.js": ("pocketfleet.web", "static/accounts.js"),
+    "versions.css": ("pocketfleet.web", "static/versions.css"),
+    "versions.js": ("pocketfleet.web", "static/versions.js"),
     "app.js": ("pocketfleet.web", "static/app.js"),
     "logs.js": ("pocketfleet.web", "static/logs.js"),
     "upload.js": ("pocketfleet.web", "static/upload.js"),

@@ -49,12 +49,21 @@ def replace_underscores(text: str) -> str:
 
 
 @register.filter
-def seconds(count: int) -> str:
+def lasting(count: int) -> str:
     """`90 seconds`, `5 minutes`, `2 hours`: whole units only, so that nothing is rounded away."""
     for size, unit in _UNITS:
         if count and count % size == 0:
             return f"{count // size} {unit}" + ("s" if count > size else "")
     return f"{count} second" + ("" if count == 1 else "s")
+
+
+@register.filter
+def seconds(milliseconds: float | None) -> str:
+    """`0.8 s`; as exact as it is short."""
+    if milliseconds is None:
+        return "–"
+    amount = float(milliseconds) / 1000
+    return f"{amount:.2f} s" if amount < 10 else f"{amount:.0f} s"
 
 
 @register.filter

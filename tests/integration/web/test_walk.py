@@ -159,7 +159,7 @@ def test_the_api_as(world: World, role: str) -> None:
         elif role == "outsider" and answer.is_success and "text/event-stream" not in answer.headers["content-type"]:
             # joining by the link's secret makes a member of them
             assert "accept" in route.path or not {SHOP, "Acme"} & set(re.findall(r"[\w-]+", answer.text)), route
-    assert wrong == []
+    assert wrong == [], wrong
 
 
 def page_expected(route: Route, role: str) -> int:
@@ -185,7 +185,7 @@ def test_the_pages_as(world: World, role: str) -> None:
             wrong.append((route.method, route.path, answer.status_code, page_expected(route, role)))
         elif role == "outsider" and answer.status_code == 200 and "text/html" in answer.headers["content-type"]:
             assert "/invitations/" in route.path or SHOP not in answer.text, route
-    assert wrong == []
+    assert wrong == [], wrong
 
 
 def test_a_stranger_is_sent_to_sign_in_and_nowhere_else(world: World) -> None:

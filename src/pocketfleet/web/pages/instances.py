@@ -16,7 +16,7 @@ from pocketfleet.actions.favourites import set_favourite
 from pocketfleet.domain.roles import Verb
 from pocketfleet.domain.states import Power
 from pocketfleet.models import Instance, Team
-from pocketfleet.web import reading
+from pocketfleet.web import reading, versions
 from pocketfleet.web.access import seen_instances, seen_operations, seen_teams
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.digests import digest_of
@@ -80,7 +80,7 @@ def _changed(request: FleetRequest, instance: Instance) -> HttpResponse:
 
 
 def _live(request: FleetRequest) -> dict[str, Any]:
-    """What changes by itself; six queries, however many instances there are."""
+    """What changes by itself; a fixed number of queries, however many instances there are."""
     caller, asked = caller_of(request), _asked(request)
     seen, first = seen_instances(caller), (asked.page - 1) * PAGE_SIZE
     rows, total = reading.instances(
@@ -93,8 +93,9 @@ def _live(request: FleetRequest) -> dict[str, Any]:
         offset=first,
         limit=PAGE_SIZE,
     )
+    newer = versions.newer_of(rows)
     shown = {
-        "instances": rows,
+        "instances": [{**row, "newer": newer.get(row["id"])} for row in rows],
         "total": total,
         "counts": reading.process_counts(seen),
         "operations": reading.operations_to_show(seen_operations(caller), timezone.now() - FAILURES_SHOWN),
