@@ -3,6 +3,7 @@ moved to another team while they run."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -33,7 +34,7 @@ def send(browser: httpx.Client, path: str, **fields: str) -> httpx.Response:
 
 def test_a_suspended_instance_ends_says_so_and_comes_back(server: Server) -> None:
     made = server.create("spammer")
-    with server.client("spammer") as client, operators_browser(server) as browser:
+    with server.client("spammer") as client, contextlib.closing(operators_browser(server)) as browser:
         assert client.get("/api/health").status_code == 200
         assert send(browser, "/operator/instances/spammer/suspend", reason="It sent mail.").status_code == 303
         until(lambda: server.guest_pids(made["id"]) == [], 20, "PocketBase to end")
@@ -55,7 +56,7 @@ def test_a_suspended_instance_ends_says_so_and_comes_back(server: Server) -> Non
 
 
 def test_health_of_a_server_that_runs(server: Server) -> None:
-    with operators_browser(server) as browser:
+    with contextlib.closing(operators_browser(server)) as browser:
         page = browser.get("/operator").text
     assert page.count("<dd>answers") == 3, "edge, node and control"
     assert re.search(r"<dt>HAProxy</dt><dd>\d+\.\d+", page)
@@ -100,10 +101,15 @@ def test_a_team_has_no_more_awake_than_it_may(server: Server) -> None:
         listener.join(30)
     with server.client(other) as client:
         until(lambda: client.get("/api/health").status_code == 200, 20, "room")
-    # a higher limit counts at once
+    # a higher limit counts as soon as node has heard of it
     assert server.api.patch(f"/teams/{team}", json={"awake_limit": 3}).status_code == 200
-    with server.client(busy) as client:
-        until(lambda: client.get("/api/health").status_code == 200 and len(awake()) == 2, 20, "both to be awake")
+    with server.client(busy) as first, server.client(other) as second:
+
+        def both() -> bool:
+            statuses = {client.get("/api/health").status_code for client in (first, second)}
+            return statuses == {200} and len(awake()) == 2
+
+        until(both, 20, "both to be awake")
 
 
 def test_an_instance_moves_while_it_runs(server: Server) -> None:
