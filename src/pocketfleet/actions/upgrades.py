@@ -11,7 +11,7 @@ from pocketfleet.actions.operations import move_operation, open_operation
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain import ranges
 from pocketfleet.domain.hostnames import is_id
-from pocketfleet.domain.policies import Policy
+from pocketfleet.domain.policies import Policy, Verdict
 from pocketfleet.domain.probes import check_probes
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
@@ -214,7 +214,8 @@ def _accepted(instance: Instance, release: str, rehearsal_id: str | None) -> str
     """Id of the rehearsal whose findings are accepted; "" where there was none of this change of release."""
     known = Rehearsal.objects.filter(instance=instance)
     if rehearsal_id is None:
-        same = known.filter(from_release=instance.release, to_release=release)
+        # what a broken one found nobody could accept
+        same = known.filter(from_release=instance.release, to_release=release).exclude(verdict=Verdict.BROKEN)
         return same.order_by("-created_at").values_list("id", flat=True).first() or ""
     found = known.filter(id=rehearsal_id).first() if is_id(rehearsal_id) else None
     if found is None:

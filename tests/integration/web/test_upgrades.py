@@ -93,9 +93,9 @@ def test_what_is_accepted_is_a_report_on_this_very_change(served: Served) -> Non
         finish(operation, OperationState.ASKING)
         return operation.params["accept_changes"], operation.params["accepted"]
 
-    def rehearsed(instance: Any, old: str, new: str) -> str:
+    def rehearsed(instance: Any, old: str, new: str, verdict: str = "changed") -> str:
         fields = {"instance": instance, "from_release": old, "to_release": new, "operation_id": "x"}
-        return Rehearsal.objects.create(**fields, verdict="changed").id
+        return Rehearsal.objects.create(**fields, verdict=verdict).id
 
     elsewhere = [rehearsed(shop, "0.40.4", "0.40.6"), rehearsed(other, "0.40.5", "0.40.6")]
     old = Operation.objects.get(kind="create", instance=shop)
@@ -103,8 +103,11 @@ def test_what_is_accepted_is_a_report_on_this_very_change(served: Served) -> Non
     release = shop.release
     assert accepted({}) == (False, "")
     assert accepted({"accept_changes": True}) == (True, "")
+    rehearsed(shop, release, "0.40.6", "broken")
+    assert accepted({"accept_changes": True}) == (True, ""), "what is broken was seen, and cannot be accepted"
     first, second = rehearsed(shop, release, "0.40.6"), rehearsed(shop, release, "0.40.6")
     assert accepted({}) == (False, "")
+    rehearsed(shop, release, "0.40.6", "broken")
     assert accepted({"accept_changes": True}) == (True, second)
     assert accepted({"rehearsal": first}) == (True, first)
     for wrong, status in ((elsewhere[0], 422), (elsewhere[1], 404), ("nothing", 404)):
