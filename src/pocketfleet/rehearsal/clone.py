@@ -69,7 +69,7 @@ async def make_clone(snapshot: Path, work: Path, release: Release, surroundings:
     folder = work / "instance"
 
     def copy(errand: Errand) -> None:
-        copy_tree(snapshot, folder, errand, skip=lambda path: path == _LEFT_OUT)
+        copy_tree(snapshot, folder, errand, skip=lambda path: path == _LEFT_OUT, ours=True)
         make_folders(folder)
 
     await carry_out(copy)

@@ -79,6 +79,20 @@ def assert_neutral(settings: dict[str, Any], address: str, mail_port: int) -> No
     assert not settings.get("rateLimits", {}).get("enabled")
 
 
+async def test_files_that_snapshots_share_are_in_the_clone_with_a_content_of_their_own(shop: Shop, home: Path) -> None:
+    data = shop("0.36.9")
+    file = data / "pb_data" / "storage" / "shared" / "record" / "note.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("shared")
+    (home / "earlier.txt").hardlink_to(file)
+    release = Release("0.36.9", executable("0.36.9"))
+    clone = await make_clone(data, home / "clone", release, Surroundings({}), choose_place(sandboxed=True))
+    copy = clone.folder / file.relative_to(data)
+    assert copy.read_text() == "shared"
+    assert copy.stat().st_nlink == 1
+    assert not copy.samefile(file)
+
+
 async def test_without_their_key_encrypted_settings_stay_as_they_are(shop: Shop, home: Path) -> None:
     data = shop("0.36.9 encrypted")
     release = Release("0.36.9", executable("0.36.9"))
