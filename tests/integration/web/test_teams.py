@@ -323,9 +323,7 @@ def test_names_that_are_none_are_refused(served: Served, name: str) -> None:
     assert Team.objects.filter(own_of=None).count() == 0
 
 
-@pytest.mark.parametrize(
-    "team_id", ["x", "%00", "0" * 5000, "..", "%2e%2e", "{team}", "💥", "1' OR '1'='1", "aaaaaaaaaaaaaaa"]
-)
+@pytest.mark.parametrize("team_id", ["x", "%00", "0" * 5000, "...", "{team}", "💥", "1' OR '1'='1", "aaaaaaaaaaaaaaa"])
 def test_ids_that_are_none_are_not_there(served: Served, team_id: str) -> None:
     ana = make_person("ana")
     client, browser = served.bearer(ana), served.browser(ana)

@@ -26,6 +26,8 @@ class Yard:
         self.idle: list[str] = []
         self.slept: list[str] = []
         self.most = 0
+        #: somebody looked for one that could sleep
+        self.looked = asyncio.Event()
 
     def add(self, name: str, team: str = "acme", *, up: bool = False) -> InstanceFacts:
         self.known[name] = InstanceFacts(id=name, name=name, address="", release="", team=team)
@@ -54,6 +56,7 @@ class Yard:
         return True
 
     async def longest_idle(self, among: Collection[str]) -> list[str]:
+        self.looked.set()
         return [each for each in self.idle if each in among]
 
     async def wake(self, facts: InstanceFacts) -> None:
@@ -104,12 +107,13 @@ async def test_where_all_are_busy_it_is_refused_with_the_limit_and_when_to_come_
     assert yard.running == {"busy"}
 
 
-async def test_it_waits_a_moment_for_a_busy_one_to_have_a_quiet_moment() -> None:
+async def test_it_waits_a_moment_for_a_busy_one_to_have_a_quiet_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 60.0)
     yard = Yard({"acme": 1})
     yard.add("busy", up=True)
     waking = asyncio.create_task(yard.wake(yard.add("patient")))
-    while not yard.places._turns or not yard.places._turns["acme"].locked():
-        await asyncio.sleep(0)
+    await asyncio.wait_for(yard.looked.wait(), 10)
+    assert not waking.done()
     yard.idle = ["busy"]
     await waking
     assert yard.running == {"patient"}
