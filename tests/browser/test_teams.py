@@ -37,6 +37,8 @@ def bakery() -> Team:
 
 def as_person(served: Served, page: Page, name: str) -> None:
     """Sign somebody in, in place of whoever is."""
+    # a live page whose session ends goes to the sign-in page by itself, and would cut this visit short
+    page.goto("about:blank")
     page.goto(served.config.public_url + served.link(user=User.objects.get(username=name)))
 
 
@@ -58,6 +60,7 @@ def test_inviting_accepting_and_leaving(served: Served, open_page: OpenPage) -> 
     link = page.inner_text("#invitation-link")
     # a stranger: asked to sign in, and back at the invitation afterwards
     page.click("text=Sign out")
+    page.wait_for_selector("text=Get a link")
     page.goto(link)
     page.wait_for_selector("text=Get a link")
     as_person(served, page, "ben")
