@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Q
 
 from pocketfleet.models import Audit, Instance, Team, User
+from pocketfleet.web.tags import size
 
 Row = dict[str, Any]
 
@@ -23,7 +24,7 @@ SENTENCES = {
     "change_role": "made {person} {after} instead of {before}",
     "remove_member": "removed {name} from the team",
     "leave_team": "left the team",
-    "set_limits": "set the team's limits: awake {awake}, storage {storage} (None: the server's, 0: none)",
+    "set_limits": "set the team's limits: {awake_words} awake at once, {storage_words} of storage",
     "move_instance": "moved {instance} to another team",
     "receive_instance": "moved {instance} to this team",
     "create_token": "made the token “{name}”",
@@ -159,6 +160,14 @@ class _Words(dict[str, Any]):
         return "…"
 
 
+def _limit(name: str, value: Any) -> str:
+    if value is None:
+        return "the server's number" if name == "awake" else "the server's share"
+    if not value:
+        return "any number" if name == "awake" else "any amount"
+    return size(value) if name == "storage" and isinstance(value, int) else str(value)
+
+
 def _sentence(row: Audit, names: _Names) -> str:
     """What was done, in plain words. Details are text from people: never more than text."""
     known = {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in row.detail.items()}
@@ -166,5 +175,7 @@ def _sentence(row: Audit, names: _Names) -> str:
     person = names.people.get(row.subject) or known.get("name") or row.subject
     source = names.instances.get(str(known.get("source")), "another instance")
     given = _Words({**known, "subject": row.subject, "instance": instance, "person": person, "source": source})
+    if row.verb == "set_limits":
+        given |= {f"{name}_words": _limit(name, known.get(name)) for name in ("awake", "storage")}
     text = SENTENCES.get(row.verb, row.verb.replace("_", " ") + " {instance}")
     return text.format_map(given)[:_LONGEST]

@@ -30,8 +30,16 @@ _SPARE_WATCHERS = 30
 _PATIENCE = 0.5
 _TAIL = 200_000
 _PROCESSES = (
-    ("edge", "runtime_socket", "Requests to instances fail meanwhile. `serve` starts it again; see `edge.log`."),
-    ("node", "gate_socket", "Sleeping instances do not wake meanwhile. `serve` starts it again; see `node.log`."),
+    (
+        "edge",
+        "runtime_socket",
+        "Requests to instances fail meanwhile. pocketfleet starts it again by itself; edge.log says why.",
+    ),
+    (
+        "node",
+        "gate_socket",
+        "Sleeping instances do not wake meanwhile. pocketfleet starts it again by itself; node.log says why.",
+    ),
 )
 
 
@@ -120,7 +128,7 @@ def _memory() -> Iterator[Check]:
 def _load() -> Check:
     load, processors = os.getloadavg()[1], os.cpu_count() or 1
     busy = load > 2 * processors
-    advice = "More wants to run than there are processors: see which instance does with `top`." if busy else ""
+    advice = "More wants to run than there are processors: the program top shows which." if busy else ""
     return Check("Load", f"{load:.1f} on {processors} processors", WARN if busy else GOOD, advice)
 
 
@@ -131,7 +139,7 @@ def _watchers(awake: int) -> Iterator[Check]:
         return
     short = awake + _SPARE_WATCHERS > most
     advice = (
-        "Past it PocketBase no longer notices changed hooks. Raise it: `sysctl fs.inotify.max_user_instances=1024`, "
+        "Past it PocketBase no longer notices changed hooks. Raise it: sysctl fs.inotify.max_user_instances=1024, "
         "and the same line in /etc/sysctl.d/ so that it stays."
     )
     yield Check("File watchers", f"{most} allowed, one each awake", WARN if short else GOOD, advice if short else "")

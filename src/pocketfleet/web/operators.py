@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from django.db.models import Count, Q
 from django.http import HttpRequest
 
+from pocketfleet.actions.sign_in import OPERATOR
 from pocketfleet.domain.roles import Role
 from pocketfleet.models import Membership, User
 
@@ -68,6 +69,8 @@ def accounts(listed: Listed) -> tuple[list[Row], int]:
             "name": row.get_username(),
             "email": row.email,
             "operator": row.is_superuser,
+            # whom this machine's command line acts as: neither switched off nor made anything else
+            "machine": row.is_superuser and row.username == OPERATOR,
             "active": row.is_active,
             "teams": row.teams,
             "joined": row.date_joined,
