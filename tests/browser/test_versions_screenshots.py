@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -67,7 +68,7 @@ def furnish() -> dict[str, str]:
     kept = Snapshot.objects.create(instance=shop, purpose="manual", release="0.36.9", size=91_000_000, **note)
     window = {"days": [1, 2, 3], "from": "02:00", "to": "05:00", "zone": "Europe/Vienna"}
     upgrades.change_policy(shop.id, policy="auto", window=window, acting_user=None)
-    probes = [
+    probes: list[dict[str, Any]] = [
         {"path": "/api/health", "expect_status": 200, "safe": True},
         {"method": "POST", "path": "/pay", "identity": "superuser", "body": {"n": 1}, "expect_json": {"ok": True}},
     ]

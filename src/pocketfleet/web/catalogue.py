@@ -10,6 +10,7 @@ from django.db.models import Count, Q
 from pocketfleet.domain.states import OPEN_OPERATION_STATES
 from pocketfleet.models import Instance, Operation
 from pocketfleet.web import reading
+from pocketfleet.web.picking import day
 
 Row = dict[str, Any]
 
@@ -19,14 +20,22 @@ def by_line(seen: Q) -> list[Row]:
     running = _running(seen)
     lines = []
     for line, group in groupby(reading.releases(), key=lambda row: row["line"]):
-        releases = [{**row, "instances": running.pop(row["version"], 0)} for row in group]
+        releases = [
+            {
+                **row,
+                "day": day(row["published_at"]),
+                "sources": ", ".join(row["sources"]),
+                "instances": running.pop(row["version"], 0),
+            }
+            for row in group
+        ]
         lines.append(
             {
                 "line": line,
                 "releases": releases,
                 "instances": sum(row["instances"] for row in releases),
                 "newest": releases[0]["version"],
-                "published_at": releases[0]["published_at"],
+                "day": releases[0]["day"],
                 "boundaries": [row["version"] for row in releases if row["schema_boundary"]],
                 "fetched": sum(row["fetched"] for row in releases),
             }

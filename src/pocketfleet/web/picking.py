@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -30,7 +31,7 @@ def lines(catalogue: Sequence[Row], current: str, flags: Mapping[str, Row]) -> l
                 "line": line,
                 "newest": steady["version"],
                 "follow": f"~{line}.0",
-                "published_at": steady["published_at"],
+                "day": steady["day"],
                 "releases": releases,
                 "current": any(row["current"] for row in releases),
                 "boundaries": [row["version"] for row in releases if row["schema_boundary"]],
@@ -59,6 +60,11 @@ def known_versions() -> list[Version]:
     return reading.known_versions()
 
 
+def day(moment: datetime | None) -> str:
+    """`3 Feb 2026`, in UTC; a page has hundreds of them, and Django's own filter takes its time."""
+    return f"{moment.day} {moment:%b %Y}" if moment is not None else ""
+
+
 def _way(instance: Instance, target: Version, flags: Mapping[str, Row]) -> Row:
     now = Version(instance.release) if instance.release else target
     return {
@@ -76,6 +82,7 @@ def _release(row: Row, now: Version | None, flags: Mapping[str, Row]) -> Row:
     version = Version(row["version"])
     return {
         **row,
+        "day": day(row["published_at"]),
         "current": version == now,
         "older": now is not None and version < now,
         "prerelease": version.is_prerelease,

@@ -497,11 +497,12 @@ def team(served: Served) -> dict[str, Browser]:
     """Somebody of each role, and somebody of another team."""
     people = {}
     shop = make_shop()
+    assert shop.team is not None
     for name in ("viewer", "maintainer", "owner", "neighbour"):
         user = User.objects.create_user(name, password=None)
         teams.own_team(user)
         if name != "neighbour":
-            Membership.objects.create(team_id=shop.team_id, user=user, role=Role(name))
+            Membership.objects.create(team=shop.team, user=user, role=Role(name))
         people[name] = signed_in(served, user)
     return people
 
