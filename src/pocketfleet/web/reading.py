@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -117,10 +118,13 @@ def operations_to_show(seen: Q, since: datetime, limit: int = 20) -> list[Row]:
 
 def releases(line: str | None = None) -> list[Row]:
     """The catalogue, the newest first; of one line only, such as `0.22`, where that is given. Two queries."""
-    offers = Prefetch("offers", Offer.objects.only("release_id", "source", "published_at").order_by("source"))
-    found = [(Version(row.id), row) for row in Release.objects.prefetch_related(offers)]
-    found.sort(key=lambda pair: pair[0], reverse=True)
-    rows = [_release_row(version, row) for version, row in found]
+    # plain values: a catalogue has hundreds of releases, and rows as objects would take most of a page's time
+    offers: dict[str, list[Any]] = defaultdict(list)
+    for offer in Offer.objects.order_by("source").values_list("release_id", "source", "published_at"):
+        offers[offer[0]].append(offer)
+    found = [(Version(id_), sha256) for id_, sha256 in Release.objects.values_list("id", "sha256")]
+    found.sort(reverse=True)
+    rows = [_release_row(version, sha256, offers[version.text]) for version, sha256 in found]
     return [row for row in rows if line is None or row["line"] == line]
 
 
@@ -293,14 +297,13 @@ def _step_row(row: Step) -> Row:
     }
 
 
-def _release_row(version: Version, row: Release) -> Row:
-    offers = list(row.offers.all())
-    published = [offer.published_at for offer in offers if offer.published_at is not None]
+def _release_row(version: Version, sha256: str, offers: list[Any]) -> Row:
+    published = [at for _, _, at in offers if at is not None]
     return {
-        "version": row.id,
+        "version": version.text,
         "line": version.line,
-        "sources": [offer.source for offer in offers],
-        "fetched": bool(row.sha256),
-        "schema_boundary": row.id in _BOUNDARIES,
+        "sources": [source for _, source, _ in offers],
+        "fetched": bool(sha256),
+        "schema_boundary": version.text in _BOUNDARIES,
         "published_at": min(published, default=None),
     }
