@@ -58,14 +58,14 @@ class Cramped:
         """The file that takes all that is left."""
         return self.place / "filler"
 
-    def hooks(self) -> str:
-        """Those of an instance that fills the disk."""
-        fill = FILL.replace("%s", str(self.place / "order"))
+    def hooks(self, shop: Shop) -> str:
+        """Those of an instance that fills the disk, at an order of its own: others fall asleep meanwhile."""
+        fill = FILL.replace("%s", str(self.place / f"order-{shop.id}"))
         return re.sub(r"FILL\((\w+)\)", lambda found: fill.replace("NAME", found[1]), HOOKS)
 
-    def order(self, moment: str) -> Path:
-        """The disk gets full in this moment; the order is gone once it is."""
-        path = self.place / f"order-{moment}"
+    def order(self, shop: Shop, moment: str) -> Path:
+        """This instance fills the disk in this moment; the order is gone once it has."""
+        path = self.place / f"order-{shop.id}-{moment}"
         path.write_text(f'cat /dev/zero > "{self.filler}"\nrm "{path}"\n')
         return path
 
@@ -114,7 +114,7 @@ def cramped(request: pytest.FixtureRequest) -> Iterator[Cramped]:
 def make_shop(cramped: Cramped, name: str, *probes: dict[str, Any]) -> Shop:
     """One whose hooks fill the disk when they are told to."""
     shop = Shop(cramped.server, f"{name}-{cramped.journal}")
-    cramped.server.put(shop.id, "pb_hooks/main.pb.js", cramped.hooks())
+    cramped.server.put(shop.id, "pb_hooks/main.pb.js", cramped.hooks(shop))
     cramped.server.cli("sleep", shop.name)
     answer = cramped.server.api.put(f"/instances/{shop.name}/probes", json={"items": list(probes)})
     assert answer.status_code == 200, answer.text
@@ -212,7 +212,7 @@ def test_in_the_cutover(cramped: Cramped, moment: str) -> None:
     shop = make_shop(cramped, f"at-{moment}", PROBE)
     before = shop.records()
     with Load(cramped.server, [shop.name], clients=2) as load:
-        order = cramped.order(moment)
+        order = cramped.order(shop, moment)
         operation = meets_a_full_disk(cramped, upgrade(cramped, shop), lambda: not order.exists())
     is_whole(shop, operation, before, load, NEW if operation["state"] == "succeeded" else OLD)
 
@@ -223,7 +223,7 @@ def test_on_the_way_back(cramped: Cramped) -> None:
     shop = make_shop(cramped, "at-back", FAILING)
     before = shop.records()
     with Load(cramped.server, [shop.name], clients=2) as load:
-        order = cramped.order("back")
+        order = cramped.order(shop, "back")
         operation = meets_a_full_disk(cramped, upgrade(cramped, shop), lambda: not order.exists())
     assert (operation["state"], operation["error"]["code"]) == ("rolled_back", "verification_failed"), operation
     is_whole(shop, operation, before, load, OLD)
@@ -238,7 +238,7 @@ def test_going_back_by_hand(cramped: Cramped) -> None:
     until(lambda: over(cramped, operation_id), 200, "the upgrade")
     shop.works_on(NEW)
     with Load(cramped.server, [shop.name], clients=0) as load:
-        order = cramped.order("back")
+        order = cramped.order(shop, "back")
         snapshot = operation_of(cramped, operation_id)["result"]["snapshot"]
         going_back = begin(cramped, shop, "rollback", snapshot=snapshot, accept_loss=True, export=False)
         operation = meets_a_full_disk(cramped, going_back, lambda: not order.exists())
