@@ -1,0 +1,59 @@
+"""Data of an earlier pocketfleet in today's tables: nothing is lost, and it belongs to somebody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pocketfleet.config import load
+from tests.integration.web.test_bell import postgresql as postgresql
+
+#: The tables of before there were teams, with a person, an instance, a token and a backup plan in them.
+BEFORE = """
+from pocketfleet import control
+control.set_up_django()
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+call_command("migrate", "pocketfleet", "0002", verbosity=0)
+apps = MigrationExecutor(connection).loader.project_state([("pocketfleet", "0002_upgrades")]).apps
+user = apps.get_model("pocketfleet", "User").objects.create(username="operator", is_superuser=True)
+apps.get_model("pocketfleet", "Token").objects.create(user=user, name="laptop", digest="d" * 64, hint="pf_abc")
+plan = {"cron": "0 3 * * *", "zone": "UTC", "keep": 7, "full": False}
+made = dict(range="0.40.6", release="0.40.6", ready=True)
+apps.get_model("pocketfleet", "Instance").objects.create(
+    id="a" * 15, name="shop", number=1, secrets={"KEY": "value"}, backup_plan=plan, **made
+)
+apps.get_model("pocketfleet", "Instance").objects.create(id="b" * 15, name=None, number=2, **made)
+"""
+#: And what is to be found afterwards.
+AFTER = """
+from pocketfleet import control
+control.set_up_django()
+from pocketfleet.domain.roles import ALL_VERBS
+from pocketfleet.models import Instance, Membership, Token, User
+operator = User.objects.get(username="operator")
+shop = Instance.objects.get(name="shop")
+assert shop.secrets == {"KEY": "value"}
+assert shop.team is not None and shop.team.own_of == operator
+assert Membership.objects.get(team=shop.team, user=operator).role == "owner"
+assert shop.next_backup_at is not None
+token = Token.objects.get(name="laptop")
+assert (token.team, token.instances, token.verbs) == (None, [], [str(verb) for verb in ALL_VERBS])
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def environment(request: pytest.FixtureRequest, home: Path) -> dict[str, str]:
+    """What processes on an empty database are given."""
+    url = request.getfixturevalue("postgresql") if request.param == "postgresql" else ""
+    return {**os.environ, **load({}, home=home, database_url=url).environment()}
+
+
+def test_what_was_there_before_teams_belongs_to_the_operators(environment: dict[str, str]) -> None:
+    for program in (["-c", BEFORE], ["-m", "pocketfleet.control", "prepare"], ["-c", AFTER]):
+        subprocess.run([sys.executable, *program], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=90)
