@@ -129,6 +129,8 @@ def clone_instance(
             dev=source.dev,
             secrets=source.secrets,
             policy=source.policy,
+            # what an operator stopped does not run on under another name
+            suspended=source.suspended,
         )
         params = {**asdict(origin), "source": source.id, "keep_mail": keep_mail, "keep_s3": keep_s3}
         operation = open_operation("clone", instance=instance, params=params, acting_user=acting_user)

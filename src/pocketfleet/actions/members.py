@@ -25,8 +25,15 @@ def entitled_to(instance: Instance) -> set[str]:
 
 
 def address_of(user: User) -> str:
-    """The address of this person's superuser; one that leads nowhere, and is nobody else's, where they have none."""
-    if user.email:
-        return user.email.lower()
+    """The address of this person's superuser; one that leads nowhere, and is nobody else's, where they have none, or
+    have not shown that it is theirs."""
+    email = user.email.lower()
+    # the table is django-allauth's: who was made without it, on this machine, has no row there
+    unproved = email and user.emailaddress_set.filter(email__iexact=email, verified=False).exists()
+    return nowhere(user) if unproved or not email else email
+
+
+def nowhere(user: User) -> str:
+    """The address that stands for somebody without one."""
     name = re.sub(r"[^a-z0-9]+", "-", user.get_username().lower()).strip("-")[:60] or "user"
     return f"{name}+{user.pk}@{_NOWHERE}"

@@ -188,6 +188,8 @@ def change_role(team_id: str, user_id: int, role: str, *, acting_user: User) -> 
         _check_not_last_owner(team, membership)
         before, membership.role = membership.role, role
         membership.save(update_fields=["role"])
+        if role != Role.OWNER:
+            _withdraw_those_of(team, user_id)
         team_changed(team.id, acting_user=acting_user)
         audited(acting_user, "change_role", str(user_id), team=team.id, before=before, after=role)
         changed("team", team.id)
@@ -204,7 +206,18 @@ def remove_member(team_id: str, user_id: int, *, acting_user: User) -> None:
         audited(acting_user, verb, str(user_id), team=team.id, name=membership.user.get_username())
         changed("team", team.id)
         membership.delete()
+        _withdraw_those_of(team, user_id)
         team_changed(team.id, acting_user=acting_user)
+
+
+def _withdraw_those_of(team: Team, user_id: int) -> None:
+    """Whoever may invite no longer may have kept links that make them what they were."""
+    open_invitations(team.id).filter(invited_by_id=user_id).delete()
+
+
+def is_open(invitation_id: str) -> bool:
+    """Whether it can still be accepted."""
+    return Invitation.objects.filter(pk=invitation_id, accepted_at=None, expires_at__gt=timezone.now()).exists()
 
 
 def move_instance(instance_id: str, team_id: str, *, acting_user: User) -> Instance:

@@ -96,6 +96,20 @@ def rehearsal_for(request: HttpRequest, rehearsal_id: str) -> Rehearsal:
     return found
 
 
+def sees_instance(caller: Caller, reference: str) -> bool:
+    """Whether the caller may see the instance with this name or id."""
+    try:
+        instance_of(caller, reference)
+    except InstanceNotFound:
+        return False
+    return True
+
+
+def sees_operation(caller: Caller, operation_id: str) -> bool:
+    """Whether the caller may see the operation with this id."""
+    return Operation.objects.filter(seen_operations(caller), id=operation_id).exists()
+
+
 def seen_instances(caller: Caller, prefix: str = "", verb: Verb = Verb.VIEW) -> Q:
     """Which instances the caller may do this to, as a condition of a query; `prefix` leads to the instance."""
     seen = Q()

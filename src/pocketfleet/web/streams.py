@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from pocketfleet.errors import TooManyStreams
 from pocketfleet.logs import LogLine
 from pocketfleet.web import reading
 from pocketfleet.web.access import about_instance, known_again, visible
-from pocketfleet.web.callers import Via, caller_of
+from pocketfleet.web.callers import Caller, Via, caller_of
 from pocketfleet.web.hub import Changed, Feed, Hub
 
 #: Seconds of silence after which a comment is sent, so that nobody on the way takes the stream for dead.
@@ -47,14 +47,17 @@ class Event:
 class Listener:
     """Who listens to a stream, asked anew now and then: they may lose their rights, or sign out, while it is open."""
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest, seen: Callable[[Caller], bool] = lambda _: True) -> None:
+        """`seen`: whether they may still see what the stream is about; it may ask the database."""
+        self._seen = seen
         self._caller = caller_of(request)
         session = getattr(request, "session", None)
         self._session = session.session_key if session is not None and self._caller.via is Via.SESSION else None
 
     def still_there(self) -> bool:
-        """Whether they may go on; a query."""
-        return known_again(self._caller, self._session) is not None
+        """Whether they may go on; some queries."""
+        now = known_again(self._caller, self._session)
+        return now is not None and self._seen(now)
 
     def visible(self, changes: list[Changed]) -> list[Changed]:
         """Those of the changes that they may see now; none for who may come in no longer."""

@@ -53,6 +53,10 @@ class AccountAdapter(DefaultAccountAdapter):
         """By the server's setting, and by invitation."""
         return invited.may_sign_up(request)
 
+    def can_delete_email(self, email_address: EmailAddress) -> bool:
+        """Only one that was never verified: the one that counts goes when another takes its place, by a link."""
+        return not (email_address.primary or email_address.verified)
+
     def get_client_ip(self, request: HttpRequest) -> str:
         """As the edge says it, and nobody else."""
         return request.headers.get(settings.ALLAUTH_TRUSTED_CLIENT_IP_HEADER) or _THIS_MACHINE

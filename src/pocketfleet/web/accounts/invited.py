@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest
 
-from pocketfleet.actions import sign_up
+from pocketfleet.actions import sign_up, teams
 from pocketfleet.domain.accounts import SignUp
 
 _INVITED = "pocketfleet_invited"
@@ -13,14 +13,16 @@ _INVITED = "pocketfleet_invited"
 _VERIFIED = "account_verified_email"
 
 
-def let_sign_up(request: HttpRequest, email: str, *, proved: bool, invitation_id: int | None = None) -> None:
+def let_sign_up(
+    request: HttpRequest, email: str, *, proved: bool, invitation_id: int | None = None, into_team: str | None = None
+) -> None:
     """From now on this browser may make an account with this address, and with no other.
 
     `proved`: it need not be verified any more. Only where nobody but its owner and the operators can have seen the
     link by which this browser came: anybody else could get an account with somebody else's address.
-    `invitation_id`: the operator's invitation that this takes up.
+    `invitation_id`: the operator's invitation that this takes up. `into_team`: the team's, which only leads here.
     """
-    request.session[_INVITED] = {"email": email.lower(), "id": invitation_id}
+    request.session[_INVITED] = {"email": email.lower(), "id": invitation_id, "team": into_team}
     if proved:
         request.session[_VERIFIED] = email.lower()
     else:
@@ -38,7 +40,8 @@ def invited_address(request: HttpRequest) -> str | None:
     found = request.session.get(_INVITED)
     if found is None or settings.CONFIG.sign_up == SignUp.CLOSED:
         return None
-    if found["id"] is not None and not sign_up.is_open(found["id"]):
+    withdrawn = found["id"] is not None and not sign_up.is_open(found["id"])
+    if withdrawn or (found.get("team") is not None and not teams.is_open(found["team"])):
         # withdrawn meanwhile, and with it what it proved
         del request.session[_INVITED]
         request.session.pop(_VERIFIED, None)

@@ -10,6 +10,7 @@ from allauth.mfa.base import views as factors
 from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as passkeys
+from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -19,7 +20,7 @@ from django.views.generic.base import RedirectView
 from pocketfleet.errors import PocketfleetError
 from pocketfleet.web import problems
 from pocketfleet.web.accounts.evenly import evenly
-from pocketfleet.web.accounts.views import ConfirmByPasskey
+from pocketfleet.web.accounts.views import Address, ConfirmByPasskey
 
 View = Callable[..., HttpResponseBase]
 
@@ -61,7 +62,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("confirm", account.reauthenticate, name="account_reauthenticate"),
     path("confirm/code", factors.reauthenticate, name="mfa_reauthenticate"),
     path("confirm/passkey", ConfirmByPasskey.as_view(), name="mfa_reauthenticate_webauthn"),
-    path("address", whole(account.email), name="account_email"),
+    path("address", whole(login_required(Address.as_view())), name="account_email"),
     path("address/sent", account.email_verification_sent, name="account_email_verification_sent"),
     path("address/verify/<str:key>", whole(account.confirm_email), name="account_confirm_email"),
     path("password", whole(account.password_change), name="account_change_password"),

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from allauth.account.adapter import get_adapter
+from allauth.account.views import EmailView
 from allauth.mfa.webauthn.views import ReauthenticateWebAuthnView
 from django.contrib import messages
 from django.forms import BaseForm
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+
+
+class Address(EmailView):
+    """A change of address. Nothing but the link that is sent to it makes an address somebody's own."""
+
+    def _action_primary(self, request: HttpRequest, *args: object, **kwargs: object) -> None:
+        return None
 
 
 class ConfirmByPasskey(ReauthenticateWebAuthnView):

@@ -16,7 +16,7 @@ from ninja.params.functions import Query
 
 from pocketfleet.logs import InstanceLog
 from pocketfleet.web import streams
-from pocketfleet.web.access import instance_for
+from pocketfleet.web.access import instance_for, sees_instance
 from pocketfleet.web.api.schemas import LinesOut
 from pocketfleet.web.callers import FleetRequest
 
@@ -34,7 +34,8 @@ def show_log(request: HttpRequest, ref: str, tail: int = Query(100, ge=0, le=10_
 async def follow_log(request: FleetRequest, ref: str, tail: int = Query(20, ge=0, le=10_000)) -> StreamingHttpResponse:
     """Server-sent events: the last lines, then each new one as `line`, across rotation."""
     log = await sync_to_async(_log)(request, ref)
-    return await streams.respond(request.hub, streams.Listener(request), streams.lines(log.follow(tail)))
+    listener = streams.Listener(request, lambda caller: sees_instance(caller, ref))
+    return await streams.respond(request.hub, listener, streams.lines(log.follow(tail)))
 
 
 def _log(request: HttpRequest, ref: str) -> InstanceLog:

@@ -17,7 +17,7 @@ from ninja.params.functions import Query
 
 from pocketfleet.domain.states import OperationState
 from pocketfleet.web import reading, streams
-from pocketfleet.web.access import instance_for, operation_for, seen_operations
+from pocketfleet.web.access import instance_for, operation_for, seen_operations, sees_operation
 from pocketfleet.web.api.schemas import OperationOut, OperationsOut
 from pocketfleet.web.callers import FleetRequest, caller_of
 
@@ -43,7 +43,8 @@ def show_operation(request: HttpRequest, operation_id: str) -> dict[str, Any]:
 async def follow_operation(request: FleetRequest, operation_id: str) -> StreamingHttpResponse:
     """Server-sent events: `operation` with the whole of it on every change; ends after the final one."""
     await sync_to_async(operation_for)(request, operation_id)
-    return await streams.respond(request.hub, streams.Listener(request), streams.operation(request.hub, operation_id))
+    listener = streams.Listener(request, lambda caller: sees_operation(caller, operation_id))
+    return await streams.respond(request.hub, listener, streams.operation(request.hub, operation_id))
 
 
 @router.get("/instances/{ref}/operations", response=OperationsOut, summary="List an instance's operations")

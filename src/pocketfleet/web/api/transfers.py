@@ -33,7 +33,8 @@ def restore_instance(request: HttpRequest, ref: str, body: RestoreIn) -> Status[
     """The present state is kept as a snapshot, and comes back by itself where the result does not work. The release
     is the instance's own, or one that fits the data."""
     origin = Origin(body.snapshot or "", body.backup or "", body.upload or "")
-    instance, user = instance_for(request, ref, Verb.OPERATE), caller_of(request).user
+    # a file brings hooks along, and hooks read everything
+    instance, user = instance_for(request, ref, Verb.DATA if origin.upload else Verb.OPERATE), caller_of(request).user
     return started(actions.restore_instance(instance.id, origin, acting_user=user))
 
 

@@ -28,7 +28,7 @@ def show(request: FleetRequest, secret: str) -> HttpResponse:
     if visitor(request) is None:
         keep_waiting(request, secret)
         # others than its owner may have seen the link, so it proves no address
-        let_sign_up(request, invitation.email, proved=False)
+        let_sign_up(request, invitation.email, proved=False, into_team=invitation.id)
         return redirect("account_signup" if may_sign_up(request) else "account_login")
     request.session.pop(_WAITING, None)
     inside = invitation.team_id in caller_of(request).roles

@@ -29,6 +29,9 @@ def follow(request: HttpRequest, secret: str) -> HttpResponse:
     if request.headers.get("Sec-Purpose", "").startswith("prefetch"):
         # a browser that only guesses that the link will be opened must not burn it
         return HttpResponse(status=503)
+    if request.headers.get("Sec-Fetch-Dest", "document") != "document":
+        # an image on somebody's page must not sign its visitor in as somebody else
+        return HttpResponse(status=403)
     try:
         link = use_link(secret)
     except LinkUnusable as error:
