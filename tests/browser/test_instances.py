@@ -51,14 +51,14 @@ def test_states_come_and_go_without_reload(page: Page) -> None:
 def test_buttons_write_down_what_is_wanted_and_keep_the_focus(page: Page) -> None:
     shop = make_instance("shop", state="awake")
     row = page.locator(f"#row-{shop.id}")
-    off = row.get_by_role("button", name="Power shop off")
+    off = row.get_by_role("button", name="Power off shop")
     off.focus()
     page.keyboard.press("Enter")
     expect(row.locator(".pill")).to_have_text("off")
     expect(page.locator(f"#power-{shop.id}")).to_be_focused()
-    row.get_by_role("button", name="Power shop on").click()
+    row.get_by_role("button", name="Power on shop").click()
     expect(row.locator(".pill")).to_have_text("awake")
-    row.get_by_role("button", name="Put shop to sleep").click()
+    row.get_by_role("button", name="Sleep shop").click()
     expect(page.locator(".operations li")).to_contain_text("Sleep shop")
     shop.refresh_from_db()
     assert shop.power == "on"
@@ -68,7 +68,7 @@ def test_buttons_write_down_what_is_wanted_and_keep_the_focus(page: Page) -> Non
 
 def test_what_cannot_be_done_is_said_above_the_list(page: Page) -> None:
     shop = make_instance("shop", state="awake")
-    button = page.get_by_role("button", name="Put shop to sleep")
+    button = page.get_by_role("button", name="Sleep shop")
     expect(button).to_be_visible()
     operations.open_operation("backup", instance=shop, acting_user=None)
     button.click()
@@ -228,7 +228,7 @@ def test_without_script_everything_still_works(open_page: OpenPage) -> None:
     finish(made.operations.get())
     observations.mark_ready(made.id)
     page.goto(home)
-    page.get_by_role("button", name="Power shop off").click()
+    page.get_by_role("button", name="Power off shop").click()
     expect(page.locator(".pill")).to_have_text("off")
     page.fill("#q", "sho")
     page.keyboard.press("Enter")

@@ -98,7 +98,7 @@ def test_an_operator_suspends_with_a_reason_and_lifts_it(served: Served, open_pa
     page.click("button:has-text('Suspend spam-trap')")
     page.wait_for_selector(".pill.suspended")
     assert page.locator("td >> text=It sent mail to strangers.").count() == 1
-    page.click("[aria-label='Lift the suspension of spam-trap']")
+    page.click("[aria-label='Lift suspension of spam-trap']")
     page.wait_for_selector(".pill.asleep")
 
 

@@ -238,7 +238,7 @@ def test_rehearse_and_switch_open_the_operation_and_lead_to_it(browser: Browser)
 def test_a_refused_release_is_tried_again_when_the_owner_asks(browser: Browser) -> None:
     shop = make_shop(refused={"0.40.6": "f", "0.40.5": "f"})
     page = browser.http.get("/instances/shop/versions").text
-    assert "Try PocketBase 0.40.6 again" in page
+    assert "Try again PocketBase 0.40.6" in page
     for release, wanted in (("0.40.6", "~0.40.0"), ("0.40.5", "0.40.5")):
         assert browser.post("/instances/shop/versions/retry", release=release).status_code == 303
         operation = Operation.objects.get(instance=shop, kind="upgrade", state=OperationState.PENDING)
