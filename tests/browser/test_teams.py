@@ -37,6 +37,8 @@ def bakery() -> Team:
 
 def as_person(served: Served, page: Page, name: str) -> None:
     """Sign somebody in, in place of whoever is."""
+    # a live page whose session ends leaves for the sign-in by itself, and would cut this visit short
+    page.goto("about:blank")
     page.goto(served.config.public_url + served.link(user=User.objects.get(username=name)))
 
 
@@ -178,7 +180,7 @@ def shooter(page: Page, scheme: str) -> Callable[[str], None]:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     def shoot(name: str) -> None:
-        page.evaluate("document.activeElement.blur()")
+        page.evaluate("document.activeElement?.blur()")
         for size, viewport in SIZES.items():
             page.set_viewport_size(viewport)
             page.screenshot(path=SCREENSHOTS / f"{name}-{size}-{scheme}.png", full_page=True, caret="initial")
