@@ -67,6 +67,7 @@ def test_axe_finds_nothing_in_a_team_and_before_one_is_in(served: Served, open_p
         if said := complaints(page):
             found[address] = said
     page.click("text=Sign out")
+    page.wait_for_url("**/account/sign-in*")
     for address in ("account/sign-in", "account/password/reset", "account/sign-up", "sign-in/nonsense"):
         page.goto(f"{served.config.public_url}/{address}", wait_until="domcontentloaded")
         if said := complaints(page):

@@ -60,6 +60,7 @@ def test_inviting_accepting_and_leaving(served: Served, open_page: OpenPage) -> 
     link = page.inner_text("#invitation-link")
     # a stranger: asked to sign in, and back at the invitation afterwards
     page.click("text=Sign out")
+    page.wait_for_url("**/account/sign-in*")
     page.goto(link)
     page.wait_for_url("**/account/sign-up")
     as_person(served, page, "ben")
