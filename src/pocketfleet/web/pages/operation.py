@@ -7,12 +7,9 @@ POST /instances/<ref>/operations/<id>/back    an answer: go back although someth
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 from urllib.parse import quote
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -25,6 +22,7 @@ from pocketfleet.models import Instance, Operation
 from pocketfleet.web import journal
 from pocketfleet.web.access import operation_for
 from pocketfleet.web.callers import FleetRequest, caller_of
+from pocketfleet.web.digests import digest_of
 from pocketfleet.web.pages.frame import framed
 from pocketfleet.web.pages.guard import on_instance
 
@@ -96,5 +94,4 @@ def _shown(found: Operation, instance: Instance) -> dict[str, Any]:
     # the clock goes on by itself: that it has moved is no news
     held = shown["held"]
     still = {**shown, "held": {**held, "now": "", "seconds": ""} if held and held["since"] else held}
-    content = json.dumps(still, cls=DjangoJSONEncoder, sort_keys=True)
-    return {**shown, "digest": hashlib.sha256(content.encode()).hexdigest()[:16]}
+    return {**shown, "digest": digest_of(still)}

@@ -8,11 +8,8 @@ GET  /ranges             what a range takes now
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
@@ -22,6 +19,7 @@ from pocketfleet.errors import NoReleaseMatches, WrongRange
 from pocketfleet.web import catalogue, reading
 from pocketfleet.web.access import operator_for, seen_instances
 from pocketfleet.web.callers import FleetRequest, caller_of
+from pocketfleet.web.digests import digest_of
 from pocketfleet.web.pages.guard import back, rendered, signed_in
 
 
@@ -36,8 +34,7 @@ def show(request: FleetRequest) -> HttpResponse:
         "operations": catalogue.under_way(),
         "may_serve": caller.may(Verb.SERVE),
     }
-    content = json.dumps(shown, cls=DjangoJSONEncoder)
-    shown["digest"] = hashlib.sha256(content.encode()).hexdigest()[:16]
+    shown["digest"] = digest_of(shown)
     if request.htmx and request.htmx.target == "catalogue":
         if shown["digest"] == request.GET.get("seen"):
             return HttpResponse(status=204)

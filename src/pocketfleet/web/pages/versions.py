@@ -10,11 +10,8 @@ POST /instances/<ref>/versions/back     go back to a snapshot
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
@@ -24,6 +21,7 @@ from pocketfleet.errors import NoReleaseMatches, WrongRange, WrongSetting
 from pocketfleet.models import Instance
 from pocketfleet.web import picking, reading, versions
 from pocketfleet.web.callers import FleetRequest, caller_of
+from pocketfleet.web.digests import digest_of
 from pocketfleet.web.pages.frame import framed
 from pocketfleet.web.pages.guard import on_instance
 from pocketfleet.web.pages.operation import to_operation, to_versions
@@ -137,8 +135,7 @@ def _live(instance: Instance, part: str) -> dict[str, Any]:
             "rehearsals": reading.rehearsals(instance.id, 10),
             "snapshots": versions.ways_back(instance.id),
         }
-    content = json.dumps(shown, cls=DjangoJSONEncoder, sort_keys=True)
-    return {**shown, "digest": hashlib.sha256(content.encode()).hexdigest()[:16]}
+    return {**shown, "digest": digest_of(shown)}
 
 
 def _chosen(form: Any) -> str:
