@@ -119,7 +119,9 @@ def test_elsewhere_one_signs_in_with_a_token_that_can_be_taken_back(server: Serv
     assert wrong.returncode == 1
     done = server.cli("login", url, environment=laptop, given=token + "\n")
     assert token not in done.stdout + done.stderr
-    assert json.loads(server.cli("whoami", "--json", environment=laptop).stdout)["name"]
+    me = json.loads(server.cli("whoami", "--json", environment=laptop).stdout)
+    assert me["name"]
+    assert me["token"]["verbs"]
     assert "shop" in server.cli("list", environment=laptop).stdout
     for path in tmp_path.rglob("*"):
         if path.is_file() and token in path.read_text(errors="replace"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -73,6 +73,20 @@ def whoami(as_json: Json = False) -> None:
         output.print_json({**me, "url": url})
     else:
         print(f"{me['name']} at {url}" + (" (the operator)" if me.get("operator") else ""))
+        if me.get("token"):
+            print(_what_it_may(me["token"]))
+
+
+def _what_it_may(token: Mapping[str, Any]) -> str:
+    """`Token laptop: view, operate; team club; 2 instances; until 2026-12-01`."""
+    said = [", ".join(token["verbs"])]
+    if token["team"]:
+        said.append(f"team {token['team']}")
+    if token["instances"]:
+        said.append(f"{len(token['instances'])} instance{'s' if len(token['instances']) > 1 else ''} only")
+    if token["expires_at"]:
+        said.append(f"until {token['expires_at'][:10]}")
+    return f"Token {token['name']}: {'; '.join(said)}"
 
 
 def tokens(

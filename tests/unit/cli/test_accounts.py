@@ -31,6 +31,19 @@ def test_whoami_as_the_operator_of_this_machine(cli: Cli, double: Double) -> Non
     assert cli("whoami", "--json").json == {**ME, "url": "http://localhost:8080"}
 
 
+def test_whoami_says_what_a_token_may_do(cli: Cli, double: Double) -> None:
+    token = {
+        "name": "laptop",
+        "verbs": ["view", "operate"],
+        "team": "club",
+        "instances": ["a" * 15],
+        "expires_at": "2026-12-01T08:00:00Z",
+    }
+    double.answers["GET /me"] = {"name": "ana", "operator": False, "token": token}
+    said = "Token laptop: view, operate; team club; 1 instance only; until 2026-12-01"
+    assert cli("whoami").out == f"ana at http://localhost:8080\n{said}\n"
+
+
 def test_without_a_server_the_next_step_is_named(nowhere: Path, cli: Cli) -> None:
     done = cli("list")
     assert done.code == 1

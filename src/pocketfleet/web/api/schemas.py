@@ -38,11 +38,22 @@ class ServerOut(Schema):
     port: int
 
 
+class MyTokenOut(Schema):
+    """The token that the caller sent, and what it may do: no team, or no instances, means all that its owner may."""
+
+    name: str
+    verbs: list[str]
+    team: str | None
+    instances: list[str]
+    expires_at: datetime | None
+
+
 class MeOut(Schema):
-    """Who the caller is."""
+    """Who the caller is; `token` is null for a browser and for the operator of this machine."""
 
     name: str
     operator: bool
+    token: MyTokenOut | None
 
 
 class OperationBriefOut(Schema):

@@ -33,9 +33,19 @@ def show_server(request: HttpRequest) -> dict[str, Any]:
 
 @router.get("/me", response=MeOut, summary="Who the caller is")
 def show_me(request: HttpRequest) -> dict[str, Any]:
-    """The caller's name."""
-    user = caller_of(request).user
-    return {"name": user.get_username(), "operator": user.is_superuser}
+    """The caller's name, and what their token may do where they sent one."""
+    caller = caller_of(request)
+    token = caller.token
+    mine = None
+    if token is not None:
+        mine = {
+            "name": token.name,
+            "verbs": token.verbs,
+            "team": token.team.name if token.team else None,
+            "instances": token.instances,
+            "expires_at": token.expires_at,
+        }
+    return {"name": caller.user.get_username(), "operator": caller.user.is_superuser, "token": mine}
 
 
 @router.post("/sign-in-links", response={201: LinkOut}, summary="Make a link that signs the caller in, once")
