@@ -1,4 +1,5 @@
-"""Every page is tried by axe, in both themes: whether people can use it who do not see, or use no mouse."""
+"""Every page is tried by axe, in both themes and widths: whether people can use it who do not see, or use no mouse; and
+whether anything on it jumps while it comes."""
 
 from __future__ import annotations
 
@@ -21,6 +22,16 @@ from tests.reports import NAMES
 NAMED = {"label-content-name-mismatch": {"enabled": True}}
 RULES = {"rules": NAMED, "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
+#: Adds up what has moved without anybody's doing, as the browser's own measure of it (Layout Instability).
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
+#: What nobody notices; the field calls a page good up to 0.1.
+MOST_SHIFTED = 0.01
+
 
 def addresses() -> Iterator[str]:
     """One of each kind of page, with something on it."""
@@ -42,13 +53,16 @@ def addresses() -> Iterator[str]:
 def complaints(page: Page) -> list[str]:
     """What axe finds, and where."""
     found: list[dict[str, Any]] = Axe().run(page, options=RULES).response["violations"]
-    return [f"{each['id']}: {node['html'][:160]}" for each in found for node in each["nodes"]]
+    said = [f"{each['id']}: {node['html'][:160]}" for each in found for node in each["nodes"]]
+    shifted = float(page.evaluate("window.shifted ?? 0"))
+    return said if shifted <= MOST_SHIFTED else [*said, f"its parts jump while it comes: {shifted:.3f}"]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(served: Served, open_page: OpenPage, scheme: str) -> None:
-    page = open_page(color_scheme=scheme)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_axe_finds_nothing_and_nothing_jumps(served: Served, open_page: OpenPage, scheme: str, width: int) -> None:
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.add_init_script(SHIFTS)
     furnish(served.config)
     found: dict[str, list[str]] = {}
     for address in addresses():
