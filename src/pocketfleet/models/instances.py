@@ -34,6 +34,7 @@ class Instance(models.Model):
     always_awake = models.BooleanField(default=False)
     #: every member's address exists as a superuser of its PocketBase
     admin_sync = models.BooleanField(default=False)
+    #: {NAME: value}, values sealed, see actions/sealed.py
     secrets = models.JSONField(default=dict)
     generation = models.PositiveBigIntegerField(default=1)
     observed_generation = models.PositiveBigIntegerField(default=0)

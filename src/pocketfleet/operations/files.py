@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from pocketfleet.config import Config
 from pocketfleet.runtime import guest
+from pocketfleet.runtime.disk import remove_tree
 
 #: Names inside `home/quarantine/<id>`.
 _INSTANCE = "instance"
@@ -23,8 +23,8 @@ def make_folders(config: Config, instance_id: str) -> None:
 
 def remove_folders(config: Config, instance_id: str) -> None:
     """Take away what `make_folders` made, and what has come into them since."""
-    _remove(config.instances / instance_id)
-    _remove(config.logs / instance_id)
+    remove_tree(config.instances / instance_id)
+    remove_tree(config.logs / instance_id)
 
 
 def to_quarantine(config: Config, instance_id: str) -> None:
@@ -43,16 +43,16 @@ def from_quarantine(config: Config, instance_id: str) -> None:
     for here, there in _moves(config, instance_id):
         if there.exists():
             # our own log may have been begun anew meanwhile; what was moved away is the longer one
-            _remove(here)
+            remove_tree(here)
             there.rename(here)
-    _remove(config.quarantine_folder / instance_id)
+    remove_tree(config.quarantine_folder / instance_id)
     _flush(config.instances)
 
 
 def purge_quarantine(config: Config, instance_id: str) -> None:
     """Remove what is in quarantine for good, and logs that were written after the move."""
-    _remove(config.quarantine_folder / instance_id)
-    _remove(config.logs / instance_id)
+    remove_tree(config.quarantine_folder / instance_id)
+    remove_tree(config.logs / instance_id)
 
 
 def _moves(config: Config, instance_id: str) -> list[tuple[Path, Path]]:
@@ -61,14 +61,6 @@ def _moves(config: Config, instance_id: str) -> list[tuple[Path, Path]]:
         (config.instances / instance_id, quarantine / _INSTANCE),
         (config.logs / instance_id, quarantine / _LOGS),
     ]
-
-
-def _remove(folder: Path) -> None:
-    """rmtree works along open folders here, so that a symlink put in its way meanwhile is not followed."""
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        pass
 
 
 def _flush(folder: Path) -> None:

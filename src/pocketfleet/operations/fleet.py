@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from pocketfleet.actions import limits, observations
+from pocketfleet.actions import limits, observations, sealed
 from pocketfleet.config import Config
 from pocketfleet.domain import hostnames
 from pocketfleet.domain.instances import InstanceFacts
@@ -99,7 +99,7 @@ class Fleet:
         return facts.idle_timeout if facts.idle_timeout is not None else self._config.idle_timeout
 
     def guest(self, instance_id: str) -> Guest:
-        """What a runner needs to start it. Raises InstanceNotFound, ReleaseUnusable."""
+        """What a runner needs to start it. Raises InstanceNotFound, ReleaseUnusable, SecretsSealed."""
         facts = self.facts(instance_id)
         return Guest(
             instance_id=facts.id,
@@ -108,7 +108,7 @@ class Fleet:
             folder=self._config.instances / facts.id,
             address=facts.address,
             port=self._config.guest_port,
-            secrets=facts.secrets,
+            secrets=sealed.opened(facts.secrets),
             dev=facts.dev,
             log_folder=self._config.logs / facts.id,
             run_folder=self._config.run,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 from pocketfleet.actions.releases import known_releases
@@ -15,6 +14,7 @@ from pocketfleet.operations.tools import Tools
 from pocketfleet.rehearsal.clone import Release
 from pocketfleet.rehearsal.report import Report
 from pocketfleet.rehearsal.run import Request, rehearse
+from pocketfleet.runtime.removing import remove_quietly
 
 #: Rehearsals that the search for the last release that works takes at most; six halve a hundred releases to one.
 _MOST_TRIES = 7
@@ -25,7 +25,7 @@ async def rehearse_release(work: Work, snapshot_id: str, old: str, new: str) -> 
     tools: Tools = work.tools
     guest = tools.fleet.guest(work.instance_id)
     folder = tools.config.home / "rehearsals" / f"{work.operation_id}-{new}"
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_quietly(folder)
     request = Request(
         snapshot=tools.snapshots.path(work.instance_id, snapshot_id),
         work=folder,
@@ -39,7 +39,7 @@ async def rehearse_release(work: Work, snapshot_id: str, old: str, new: str) -> 
     try:
         return await rehearse(request, work.progress)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_quietly(folder)
 
 
 async def last_that_works(work: Work) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from pocketfleet.rehearsal.locked_settings import Key, loaded
 from pocketfleet.rehearsal.sandbox import Place, Room, make_room
 from pocketfleet.runtime import tables
+from pocketfleet.runtime.beneath import exists
 from pocketfleet.runtime.copying import copy_tree
 from pocketfleet.runtime.errands import Errand, carry_out
 from pocketfleet.runtime.guest import make_folders
@@ -79,7 +80,7 @@ async def make_clone(snapshot: Path, work: Path, release: Release, surroundings:
 
 
 async def _neutralise(room: Room, work: Path, key: str) -> dict[str, Any] | None:
-    if not (room.folder / "pb_data" / "data.db").exists():
+    if not exists(room.folder, "pb_data/data.db"):
         return {}
     raw = await asyncio.to_thread(tables.raw_settings, room.folder)
     if not raw:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from pocketfleet.domain import hook_changes as changes
 from pocketfleet.domain.releases import Version
 from pocketfleet.rehearsal.javascript import Code, Function, Kind
 from pocketfleet.rehearsal.report import Finding, Section, Severity
+from pocketfleet.runtime.beneath import walk_below
 
 _ENDINGS = (".js", ".cjs", ".mjs", ".ts")
 #: Larger files are not hooks that a person wrote.
@@ -72,14 +73,14 @@ def check_code(source: str) -> list[tuple[int, str, str]]:
 def sources(folder: Path) -> Iterator[tuple[str, str]]:
     """Relative names and texts of the code in a folder of ours that a tenant filled."""
     count = 0
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != "node_modules")
-        for name in sorted(files):
-            path = Path(here, name)
-            fits = name.endswith(_ENDINGS) and not name.endswith(".d.ts") and not path.is_symlink()
-            if fits and path.is_file() and path.stat().st_size <= _LARGEST and count < _MOST_FILES:
+    for entry in walk_below(folder.parent, folder.name, lambda inner: inner.name != "node_modules"):
+        name = entry.path.name
+        fits = name.endswith(_ENDINGS) and not name.endswith(".d.ts") and entry.is_file
+        if fits and entry.known.st_size <= _LARGEST and count < _MOST_FILES:
+            with contextlib.suppress(OSError), entry.open() as opened:
+                text = opened.read(_LARGEST).decode("utf-8", "replace")
                 count += 1
-                yield str(path.relative_to(folder)), path.read_text("utf-8", "replace")
+                yield str(entry.path), text
 
 
 _Place = tuple[int, str, str]

@@ -11,9 +11,14 @@ from typing import Any
 
 from pocketfleet.errors import ReleaseUnusable
 from pocketfleet.rehearsal.sandbox import Confined, Place, make_room
+from pocketfleet.runtime.beneath import open_file
+from pocketfleet.runtime.disk import opened_folder
 
 #: Seconds that PocketBase may take to decrypt or encrypt its settings.
 _PATIENCE = 20.0
+#: The key is in no file, not even for a moment.
+_VARIABLE = "SETTINGS_KEY"
+_KEY = f'$os.getenv("{_VARIABLE}")'
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,12 @@ class Key:
             return None
         # some releases store quotation marks around the base64
         bare = str(json.loads(raw)) if raw.startswith('"') else raw
-        return loaded(await self._ask("unlocking", f"$security.decrypt({json.dumps(bare)}, {json.dumps(self.text)})"))
+        return loaded(await self._ask("unlocking", f"$security.decrypt({json.dumps(bare)}, {_KEY})"))
 
     async def locked(self, settings: dict[str, Any], like: str) -> str:
         """As it is stored, in the form of what was stored before. Raises ReleaseUnusable, OSError."""
         text = json.dumps(settings)
-        found = await self._ask("locking", f"$security.encrypt({json.dumps(text)}, {json.dumps(self.text)})")
+        found = await self._ask("locking", f"$security.encrypt({json.dumps(text)}, {_KEY})")
         if not found:
             raise ReleaseUnusable("PocketBase did not encrypt its settings again.")
         return json.dumps(found) if like.startswith('"') else found
@@ -52,7 +57,7 @@ class Key:
         asked = await asyncio.to_thread(make_room, self.executable, folder / "instance", folder / "room", self.place)
         paths = [f"--dir={asked.root}/pb_data", f"--hooksDir={asked.root}/pb_hooks", "--hooksWatch=false"]
         address = f"--http={asked.place.address}:{asked.place.port}"
-        confined = await Confined.start(asked, ["serve", address, *paths], {})
+        confined = await Confined.start(asked, ["serve", address, *paths], {_VARIABLE: self.text})
         try:
             async with asyncio.timeout(_PATIENCE):
                 await asyncio.shield(confined.ended)
@@ -60,8 +65,13 @@ class Key:
             raise ReleaseUnusable("PocketBase did not say within 20 s what its settings hold.") from None
         finally:
             await confined.close()
-        answer = folder / "instance" / "answer"
-        return answer.read_text() if answer.exists() else ""
+        with (
+            contextlib.suppress(FileNotFoundError),
+            opened_folder(folder / "instance") as here,
+            open_file(here, "answer") as answer,
+        ):
+            return answer.read().decode()
+        return ""
 
 
 def loaded(raw: str) -> dict[str, Any] | None:

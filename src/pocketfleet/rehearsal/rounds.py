@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -24,6 +23,7 @@ from pocketfleet.rehearsal.requests import Ask
 from pocketfleet.rehearsal.sandbox import Attempt, Confined, Place
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.errands import Errand, Progress, carry_out
+from pocketfleet.runtime.removing import remove_quietly
 
 #: Level of errors in PocketBase's log (slog's).
 _ERROR = 8
@@ -101,7 +101,7 @@ class Stage:
         finally:
             if running is not None:
                 await running.close()
-            await asyncio.to_thread(shutil.rmtree, clone.folder.parent, ignore_errors=True)
+            await asyncio.to_thread(remove_quietly, clone.folder.parent)
         return done
 
     async def _start(self, release: Release, done: Round) -> tuple[Clone, Confined | None]:
@@ -110,7 +110,7 @@ class Stage:
         start, running = await boot(clone)
         if start.fails_over_hooks:
             done.strict = start
-            await asyncio.to_thread(shutil.rmtree, clone.folder.parent, ignore_errors=True)
+            await asyncio.to_thread(remove_quietly, clone.folder.parent)
             clone = await self._clone(release)
             start, running = await boot(clone, forgiving=True)
         done.starts.append(start)

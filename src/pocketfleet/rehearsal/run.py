@@ -24,6 +24,7 @@ from pocketfleet.rehearsal.writes import plan_probes, plan_writes
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.copying import measure
 from pocketfleet.runtime.errands import Progress
+from pocketfleet.runtime.removing import remove_quietly
 
 #: Shares of the time that asking and writing may take in the first round; the other two take as long.
 _READING, _WRITING = 0.15, 0.08
@@ -74,7 +75,7 @@ async def rehearse(request: Request, progress: Progress) -> Report:
             f"The rehearsal took longer than {request.limits.seconds:.0f} s and was given up. Nothing live was touched."
         ) from None
     finally:
-        await asyncio.to_thread(shutil.rmtree, request.work, ignore_errors=True)
+        await asyncio.to_thread(remove_quietly, request.work)
     report = replace(report, took_ms=round((time.monotonic() - begun) * 1000))
     _log.info("rehearsed %s -> %s: %s", request.old.version, request.new.version, report.verdict)
     return report

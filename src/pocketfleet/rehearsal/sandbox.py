@@ -275,7 +275,7 @@ def _order(room: Room, arguments: Sequence[str], environment: Mapping[str, str])
 
 def _largest(folder: Path) -> int:
     """Bytes of the largest database: it is what may be large already."""
-    return max((path.stat().st_size for path in (folder / "pb_data").glob("*.db")), default=0)
+    return max((path.lstat().st_size for path in (folder / "pb_data").glob("*.db")), default=0)
 
 
 #: No `--proc` here: bubblewrap would cover parts of it, and the kernel then refuses the inner one's.

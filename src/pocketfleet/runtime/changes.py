@@ -7,21 +7,24 @@ in the columns that both have: another release may have added some. Views have n
 from __future__ import annotations
 
 import contextlib
-import filecmp
 import os
 import sqlite3
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pocketfleet.errors import SnapshotUnusable
+from pocketfleet.runtime.beneath import open_beneath, open_file, stat_beneath, walk_below
+from pocketfleet.runtime.disk import opened_folder
 from pocketfleet.runtime.guest import FOLDERS
 from pocketfleet.runtime.still_files import quoted
 from pocketfleet.runtime.tables import named, opened, tables
 
 #: Ids or paths that are listed of each kind; the numbers are always whole.
 LISTED = 1000
+_CHUNK = 1 << 20
 #: Ids that one question to SQLite carries.
 _AT_ONCE = 500
 #: Kept beside the real ones by PocketBase: previews of images, and notes of its file store.
@@ -88,7 +91,7 @@ def changes_between(old: Path, new: Path, *, listed: int | None = LISTED) -> Cha
     schema = sorted(
         str((now.get(key) or was[key])["name"]) for key in was.keys() | now.keys() if was.get(key) != now.get(key)
     )
-    files = _files(old / "pb_data" / "storage", new / "pb_data" / "storage", listed)
+    files = _files(old, new, listed)
     return Changes(records=records, files=files, own=_own(old, new, listed), schema=schema)
 
 
@@ -170,7 +173,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _files(old: Path, new: Path, listed: int | None) -> Changed:
-    before, after = _stored(old, old), _stored(new, new)
+    before, after = _stored(old, "pb_data/storage"), _stored(new, "pb_data/storage")
     return _changed(
         before, after, [path for path in before.keys() & after.keys() if before[path] != after[path]], listed
     )
@@ -181,10 +184,10 @@ def _own(old: Path, new: Path, listed: int | None) -> Changed:
     before: dict[str, tuple[int, int]] = {}
     after: dict[str, tuple[int, int]] = {}
     for name in _OWN:
-        before |= _stored(old / name, old)
-        after |= _stored(new / name, new)
+        before |= {f"{name}/{path}": known for path, known in _stored(old, name).items()}
+        after |= {f"{name}/{path}": known for path, known in _stored(new, name).items()}
     unlike = [path for path in before.keys() & after.keys() if before[path] != after[path]]
-    return _changed(before, after, [path for path in unlike if not _same_content(old / path, new / path)], listed)
+    return _changed(before, after, [path for path in unlike if not _same_content(old, new, path)], listed)
 
 
 def _changed(before: Collection[str], after: Collection[str], unlike: Iterable[str], listed: int | None) -> Changed:
@@ -192,26 +195,41 @@ def _changed(before: Collection[str], after: Collection[str], unlike: Iterable[s
     return Changed(len(created), len(changed), len(deleted), created[:listed], changed[:listed], deleted[:listed])
 
 
-def _same_content(one: Path, other: Path) -> bool:
-    with contextlib.suppress(OSError):
-        if one.is_symlink() or other.is_symlink():
-            return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
-        return filecmp.cmp(one, other, shallow=False)
+def _same_content(old: Path, new: Path, path: str) -> bool:
+    with contextlib.suppress(OSError), opened_folder(old) as one, opened_folder(new) as other:
+        links = _link(one, path), _link(other, path)
+        if None not in links:
+            return links[0] == links[1]
+        with open_file(one, path) as was, open_file(other, path) as now:
+            while (piece := was.read(_CHUNK)) == now.read(_CHUNK):
+                if not piece:
+                    return True
     return False
 
 
-def _stored(top: Path, root: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of every file below `top`, by path below `root`; previews and notes are made anew by themselves."""
-    found = {}
-    for folder, inner, names in os.walk(top):
-        inner[:] = [name for name in inner if not name.startswith(_MADE_FROM_OTHERS)]
-        for name in names:
-            path = Path(folder) / name
-            with contextlib.suppress(OSError):
-                known = path.lstat()
-                if not name.endswith(_NOTES):
-                    found[str(path.relative_to(root))] = (known.st_size, known.st_mtime_ns)
-    return found
+def _link(folder: int, path: str) -> str | None:
+    """Where a link leads; None of what is none."""
+    place = PurePosixPath(path)
+    if not stat.S_ISLNK(stat_beneath(folder, place).st_mode):
+        return None
+    parent = open_beneath(folder, str(place.parent), os.O_PATH | os.O_DIRECTORY)
+    try:
+        return os.readlink(place.name, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _stored(root: Path, name: str) -> dict[str, tuple[int, int]]:
+    """Size and time of every file below a folder, by path below it; previews and notes are made anew by themselves."""
+
+    def is_own(folder: PurePosixPath) -> bool:
+        return not folder.name.startswith(_MADE_FROM_OTHERS)
+
+    return {
+        str(entry.path): (entry.known.st_size, entry.known.st_mtime_ns)
+        for entry in walk_below(root, name, is_own)
+        if not entry.path.name.endswith(_NOTES)
+    }
 
 
 def _readable(value: Any) -> Any:

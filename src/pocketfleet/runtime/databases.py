@@ -2,6 +2,7 @@
 
 FACTS.md, "Lost writes": a live database is opened with `mode=ro` alone, and under a lock (live_locks.py). A sleeping
 one is not opened at all, since even a reader leaves `-wal` and `-shm` behind: its files are copied, the copy is opened.
+SQLite opens by path, so all that a tenant may have a hand in is opened inside a fence (still_files.py, fences.py).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from pathlib import Path
 
 from pocketfleet.errors import SnapshotUnusable
 from pocketfleet.runtime.copying import copy_file, keep_reserve
-from pocketfleet.runtime.disk import flush
+from pocketfleet.runtime.disk import flush, opened_folder
 from pocketfleet.runtime.errands import Errand
 from pocketfleet.runtime.live_locks import in_use
-from pocketfleet.runtime.still_files import is_clean, is_plain, quoted
+from pocketfleet.runtime.still_files import Plain, connected, is_clean, plain, quoted
 
 #: Names of files in `pb_data` that are databases; what lies beside them belongs to them.
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -37,8 +38,16 @@ def is_database_file(name: str) -> bool:
 
 
 def database_names(folder: Path) -> list[str]:
-    """The databases in a `pb_data`, `data.db` last: what refers to it is never newer than it."""
-    names = [path.name for path in folder.iterdir() if path.name.endswith(SUFFIXES)]
+    """The databases in a `pb_data`, `data.db` last: what refers to it is never newer than it.
+
+    Raises SnapshotUnusable where that folder is a link, OSError.
+    """
+    try:
+        with opened_folder(folder) as opened:
+            found = os.listdir(opened)  # noqa: PTH208 - an open folder
+    except NotADirectoryError as error:
+        raise SnapshotUnusable(f"{folder.name} is not a folder; put the folder itself there.") from error
+    names = [name for name in found if name.endswith(SUFFIXES)]
     return sorted(names, key=lambda name: (name == "data.db", name))
 
 
@@ -48,17 +57,11 @@ def copy_awake(source: Path, below: Path, target: Path, errand: Errand) -> None:
     One read transaction over all steps: everything acknowledged before it began is in, and since the database is in
     WAL mode nobody waits for us. Raises SnapshotUnusable where it is a link, or no database; sqlite3.Error.
     """
-    known = _plain_identity(source, below)
-    with reading(source, live=True) as live:
-        live.execute("BEGIN")
-        live.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        _check_opened(source, known)
-        with contextlib.closing(_connect(target, "mode=rwc")) as copy:
-            copy.execute("PRAGMA journal_mode = OFF")
-            copy.execute("PRAGMA synchronous = OFF")
-            live.backup(copy, pages=_STEP, progress=_telling(errand, source, target))
-        live.execute("ROLLBACK")
-    _dress_as(target, source)
+    with reading(source, below=below, live=True) as live, contextlib.closing(_connect(target, "mode=rwc")) as copy:
+        copy.execute("PRAGMA journal_mode = OFF")
+        copy.execute("PRAGMA synchronous = OFF")
+        live.backup(copy, pages=_STEP, progress=_telling(errand, source, target))
+    _dress_as(target, source, below)
     flush(target)
 
 
@@ -67,14 +70,13 @@ def copy_asleep(source: Path, below: Path, target: Path, errand: Errand) -> None
 
     Raises SnapshotUnusable, DiskTrouble, sqlite3.Error.
     """
-    _plain_identity(source, below)
-    copy_file(source, target, errand)
-    for side in ("-wal", "-journal"):
-        beside = source.with_name(source.name + side)
-        if beside.exists():
-            copy_file(beside, target.with_name(target.name + side), errand)
+    with _plain(source, below):
+        copy_file(source, target, errand)
+        for side in ("-wal", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                copy_file(source.with_name(source.name + side), target.with_name(target.name + side), errand)
     settle(target)
-    _dress_as(target, source)
+    _dress_as(target, source, below)
     flush(target)
 
 
@@ -110,14 +112,16 @@ def check(copy: Path, *, thorough: bool) -> None:
 
 
 @contextlib.contextmanager
-def reading(path: Path, *, live: bool = False) -> Iterator[sqlite3.Connection]:
-    """Read a database: a copy of ours without touching anything beside it; a live one with `mode=ro`.
+def reading(path: Path, *, below: Path | None = None, live: bool = False) -> Iterator[sqlite3.Connection]:
+    """Read a database, all of it as it was at one moment: a copy of ours without touching anything beside it; a live
+    one with `mode=ro`. It is reached along no link from the folder `below`, its own where none is given.
 
-    Raises sqlite3.Error.
+    Raises SnapshotUnusable where it is missing, or a link of some kind; sqlite3.Error.
     """
-    with in_use(path) if live else contextlib.nullcontext():
+    below = below or path.parent
+    with in_use(path, below) if live else contextlib.nullcontext():
         mode = "mode=ro" if live or not is_clean(path) else "mode=ro&immutable=1"
-        with contextlib.closing(_connect(path, mode)) as opened:
+        with _plain(path, below) as found, contextlib.closing(_begun(found, path, mode)) as opened:
             yield opened
 
 
@@ -148,26 +152,36 @@ def _telling(errand: Errand, source: Path, target: Path) -> Callable[[int, int, 
     return tell
 
 
-def _plain_identity(path: Path, below: Path) -> os.stat_result:
-    if not is_plain(path, below):
-        raise SnapshotUnusable(
-            f"{path.name} is missing, or a link of some kind, so it cannot be copied. Put the database itself there.",
-            file=path.name,
-        )
-    return path.lstat()
+def _begun(found: Plain, path: Path, mode: str) -> sqlite3.Connection:
+    """Within one read transaction from the beginning on: no file beside it is looked for any more."""
+
+    def connect() -> sqlite3.Connection:
+        opened = _connect(path, mode)
+        opened.execute("BEGIN")
+        return opened
+
+    try:
+        return connected(found, path, connect)
+    except OSError as error:
+        raise SnapshotUnusable(f"{path.name} was replaced while it was opened; try again.", file=path.name) from error
 
 
-def _check_opened(path: Path, known: os.stat_result) -> None:
-    """What SQLite opened is what was looked at: a folder on the way may have been exchanged in between."""
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(int(descriptor.name)), known):
-                return
-    raise SnapshotUnusable(f"{path.name} was replaced while it was opened; try again.", file=path.name)
+@contextlib.contextmanager
+def _plain(path: Path, below: Path) -> Iterator[Plain]:
+    with contextlib.ExitStack() as opened:
+        try:
+            found = opened.enter_context(plain(path, below))
+        except OSError as error:
+            raise SnapshotUnusable(
+                f"{path.name} is missing, or a link of some kind, so it cannot be read. Put the database itself there.",
+                file=path.name,
+            ) from error
+        yield found
 
 
-def _dress_as(copy: Path, source: Path) -> None:
-    known = source.lstat()
+def _dress_as(copy: Path, source: Path, below: Path) -> None:
+    with _plain(source, below) as found:
+        known = found.known
     if os.geteuid() == 0:
         os.chown(copy, known.st_uid, known.st_gid, follow_symlinks=False)
     copy.chmod(known.st_mode & 0o777 | 0o600)

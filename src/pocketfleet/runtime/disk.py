@@ -6,12 +6,12 @@ import ctypes
 import errno
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pocketfleet.errors import DiskTrouble
+from pocketfleet.runtime.removing import remove_tree as remove_tree
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD = -100
@@ -65,12 +65,6 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def remove_tree(folder: Path) -> None:
-    """Gone, or was never there. Works along open folders, so a symlink put in its way is not followed."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
 
 
 @contextmanager

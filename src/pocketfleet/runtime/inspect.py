@@ -16,6 +16,7 @@ from typing import Any
 
 from pocketfleet.runtime.ages import Age as Age
 from pocketfleet.runtime.ages import recognise as recognise
+from pocketfleet.runtime.beneath import exists
 from pocketfleet.runtime.changes import Changes as Changes
 from pocketfleet.runtime.changes import changes_between as changes_between
 from pocketfleet.runtime.changes import records as records
@@ -68,7 +69,7 @@ def request_log(data: Path, *, newest_first: bool = True, live: bool = False) ->
 
     0.22 keeps it in `logs.db`, later releases in `auxiliary.db`. Nothing where there is none.
     """
-    names = [name for name in ("auxiliary.db", "logs.db") if (data / "pb_data" / name).exists()]
+    names = [name for name in ("auxiliary.db", "logs.db") if exists(data, f"pb_data/{name}")]
     direction = "DESC" if newest_first else "ASC"
     for name in names[:1]:
         with opened(data, name, live=live) as connection:

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketfleet.errors import SnapshotUnusable
+from pocketfleet.runtime.beneath import open_beneath, stat_beneath
+from pocketfleet.runtime.disk import opened_folder
 
 #: The byte of `-shm` that says "in use" (SQLite's UNIX_SHM_DMS).
 _IN_USE = 128
@@ -44,13 +46,13 @@ _guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def in_use(database: Path) -> Iterator[None]:
+def in_use(database: Path, below: Path | None = None) -> Iterator[None]:
     """While this lasts, `database` counts as open to every SQLite, this process's own included.
 
-    Every connection to a live database is opened and closed within one. Where there is no `-shm` nobody has it open.
-    Raises SnapshotUnusable.
+    It is reached along no link from the folder `below`, its own where none is given. Every connection to a live
+    database is opened and closed within one. Where there is no `-shm` nobody has it open. Raises SnapshotUnusable.
     """
-    key = _enter(database.with_name(f"{database.name}-shm"))
+    key = _enter(database.with_name(f"{database.name}-shm"), below or database.parent)
     try:
         yield
     finally:
@@ -58,13 +60,15 @@ def in_use(database: Path) -> Iterator[None]:
             _leave(key)
 
 
-def _enter(path: Path) -> tuple[int, int] | None:
+def _enter(path: Path, below: Path) -> tuple[int, int] | None:
+    place = str(path.relative_to(below))
     with _guard:
         try:
-            known = path.lstat()
-            key = (known.st_dev, known.st_ino)
-            if key not in _held:
-                key = _open(path)
+            with opened_folder(below) as folder:
+                known = stat_beneath(folder, place)
+                key = (known.st_dev, known.st_ino)
+                if key not in _held:
+                    key = _open(folder, place)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -73,8 +77,8 @@ def _enter(path: Path) -> tuple[int, int] | None:
         return key
 
 
-def _open(path: Path) -> tuple[int, int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _open(folder: int, place: str) -> tuple[int, int]:
+    descriptor = open_beneath(folder, place, os.O_RDONLY)
     opened = os.fstat(descriptor)
     key = (opened.st_dev, opened.st_ino)
     held = _held.setdefault(key, _Held())

@@ -32,16 +32,16 @@ def put_in_order(folder: Path) -> None:
     for name in FILES:
         path = folder / "pb_data" / name
         try:
-            if is_plain(path, folder) and _needs_index(path):
+            if is_plain(path, folder) and _needs_index(path, folder):
                 _make_index(path, folder)
         except (sqlite3.Error, OSError, PocketfleetError) as error:
             _log.warning("request log without index: %s", error, extra={"instance": folder.name})
 
 
-def _needs_index(path: Path) -> bool:
+def _needs_index(path: Path, folder: Path) -> bool:
     if not is_clean(path):
         return True
-    with peek(path) as connection:
+    with peek(path, folder) as connection:
         names = connection.execute("SELECT name FROM sqlite_master WHERE tbl_name = '_logs'").fetchall()
     return ("_logs",) in names and (INDEX,) not in names
 

@@ -1,35 +1,78 @@
-"""Opening a sleeping instance's databases without being led elsewhere by what its tenant put there."""
+"""Opening an instance's databases without being led elsewhere by what its tenant put there, or puts there right now."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pocketfleet.errors import DiskTrouble
+from pocketfleet.runtime.beneath import open_beneath, stat_beneath
+from pocketfleet.runtime.disk import opened_folder
+from pocketfleet.runtime.fences import fenced
 
-_SIDE_FILES = ("", "-wal", "-shm", "-journal")
+_SIDES = ("-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A database that was found to be the tenant's own, while it lasts: the folder that it lies below, and the file."""
+
+    #: the open folder `below`
+    folder: int
+    known: os.stat_result
+    #: where the file itself is held, so that its number means no other
+    held: int
+
+    def check(self, name: str) -> None:
+        """What SQLite has opened is what was looked at. Raises OSError(ELOOP)."""
+        for descriptor in Path("/proc/self/fd").iterdir():
+            number = int(descriptor.name)
+            if number != self.held:
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.fstat(number), self.known):
+                        return
+        raise OSError(errno.ELOOP, "replaced while it was opened", name)
+
+
+@contextlib.contextmanager
+def plain(path: Path, below: Path) -> Iterator[Plain]:
+    """A database: it and everything on the way from the folder `below` is the tenant's own.
+
+    Folders that are folders, files with one name: no symbolic links, no hard links, nothing special, beside it neither.
+    Raises OSError: ELOOP where one is, FileNotFoundError where it is missing.
+    """
+    place = path.relative_to(below)
+    with opened_folder(below) as folder:
+        held = open_beneath(folder, str(place), os.O_PATH)
+        try:
+            known = os.fstat(held)
+            _check_single(known, path.name)
+            for side in _SIDES:
+                with contextlib.suppress(FileNotFoundError):
+                    _check_single(stat_beneath(folder, f"{place}{side}"), path.name + side)
+            yield Plain(folder, known, held)
+        finally:
+            os.close(held)
 
 
 def is_plain(path: Path, below: Path) -> bool:
-    """Whether a file is there, and it and everything on the way from `below` is the tenant's own.
-
-    Folders that are folders, files with one name: no symbolic links, no hard links, nothing special. Under the
-    instance's lock and asleep nothing of the tenant's runs that could change it between this look and the opening.
-    """
-    for folder in [below, *(parent for parent in path.parents if parent.is_relative_to(below))]:
-        if not _is(folder, stat.S_ISDIR):
-            return False
-    beside = [path.with_name(path.name + suffix) for suffix in _SIDE_FILES]
-    return _is_single_file(path) and all(_is_single_file(side) or not _exists(side) for side in beside)
+    """Whether a database is there, and `plain`. True is for now: a tenant's process may change it, if one runs."""
+    try:
+        with plain(path, below):
+            return True
+    except OSError:
+        return False
 
 
 def is_clean(path: Path) -> bool:
     """Whether the database was closed in order: nothing waits in a write-ahead log or a journal."""
-    sides = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
-    return all(not _exists(side) or side.stat().st_size == 0 for side in sides)
+    return all(_size(path.with_name(path.name + suffix)) == 0 for suffix in ("-wal", "-journal"))
 
 
 @contextlib.contextmanager
@@ -38,23 +81,39 @@ def open_at_rest(path: Path, below: Path) -> Iterator[sqlite3.Connection]:
 
     Raises DiskTrouble where the file is not plain; sqlite3.Error as it comes.
     """
-    if not is_plain(path, below):
-        raise DiskTrouble(f"{path} is missing, or a link of some kind; put the database itself there.", path=str(path))
-    connection = sqlite3.connect(f"file:{quoted(path)}?mode=rw", uri=True, timeout=5, isolation_level=None)
-    try:
+    with _opened(path, below, "mode=rw") as connection:
         yield connection
-    finally:
-        connection.close()
 
 
 @contextlib.contextmanager
-def peek(path: Path) -> Iterator[sqlite3.Connection]:
-    """Read a clean database without touching anything beside it. The caller has checked `is_plain` and `is_clean`."""
-    connection = sqlite3.connect(f"file:{quoted(path)}?mode=ro&immutable=1", uri=True)
-    try:
+def peek(path: Path, below: Path) -> Iterator[sqlite3.Connection]:
+    """Read a clean database without touching anything beside it. The caller has checked `is_clean`. Raises as above."""
+    with _opened(path, below, "mode=ro&immutable=1") as connection:
         yield connection
-    finally:
+
+
+def connected(found: Plain, path: Path, connect: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+    """What `connect` opens, in a thread that reaches nothing but the folder of `found`; files beside it are open, too.
+
+    Raises OSError where something was put in its place meanwhile; sqlite3.Error.
+    """
+
+    def begin() -> sqlite3.Connection:
+        connection = connect()
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    connection = fenced(found.folder, begin)
+    try:
+        found.check(path.name)
+    except BaseException:
         connection.close()
+        raise
+    return connection
 
 
 def quoted(path: Path) -> str:
@@ -62,20 +121,30 @@ def quoted(path: Path) -> str:
     return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def _is(path: Path, kind: Callable[[int], bool]) -> bool:
+@contextlib.contextmanager
+def _opened(path: Path, below: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    def connect() -> sqlite3.Connection:
+        uri = f"file:{quoted(path)}?{mode}"
+        return sqlite3.connect(uri, uri=True, timeout=5, isolation_level=None, check_same_thread=False)
+
     try:
-        return kind(path.lstat().st_mode)
-    except FileNotFoundError:
-        return False
+        with plain(path, below) as found:
+            connection = connected(found, path, connect)
+    except OSError as error:
+        raise DiskTrouble(
+            f"{path} is missing, or a link of some kind; put the database itself there.", path=str(path)
+        ) from error
+    with contextlib.closing(connection):
+        yield connection
 
 
-def _is_single_file(path: Path) -> bool:
-    return _is(path, stat.S_ISREG) and path.lstat().st_nlink == 1
+def _check_single(known: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(known.st_mode) or known.st_nlink != 1:
+        raise OSError(errno.ELOOP, "no plain file with one name", name)
 
 
-def _exists(path: Path) -> bool:
+def _size(path: Path) -> int:
     try:
-        path.lstat()
+        return path.lstat().st_size
     except FileNotFoundError:
-        return False
-    return True
+        return 0

@@ -18,7 +18,7 @@ from pocketfleet.runtime.databases import reading
 def opened(data: Path, name: str = "data.db", *, live: bool = False) -> Iterator[sqlite3.Connection]:
     """One of its databases, to be read; rows answer to the names of their columns."""
     try:
-        with reading(data / "pb_data" / name, live=live) as connection:
+        with reading(data / "pb_data" / name, below=data, live=live) as connection:
             connection.row_factory = sqlite3.Row
             yield connection
     except sqlite3.Error as error:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sqlite3
-import stat
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pocketfleet.errors import SnapshotUnusable
 from pocketfleet.runtime import inspect
-from pocketfleet.runtime.copying import Copied, copy_file, copy_tree, measure, stays_inside
+from pocketfleet.runtime.copying import Copied, copy_file, copy_tree, measure
 from pocketfleet.runtime.databases import (
     check,
     copy_asleep,
@@ -23,6 +20,7 @@ from pocketfleet.runtime.databases import (
     is_database_file,
 )
 from pocketfleet.runtime.errands import Errand
+from pocketfleet.runtime.fingerprints import folder_fingerprint
 from pocketfleet.runtime.manifest import Manifest
 
 #: Names in `pb_data` that PocketBase leaves out of its own backups, too: its zips, and what it is about to delete.
@@ -92,36 +90,6 @@ def fingerprints(data: Path, *, live: bool = False) -> dict[str, str]:
         "migrations": folder_fingerprint(data / "pb_migrations"),
         "schema": inspect.schema_fingerprint(data, live=live),
     }
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """SHA-256 of the names and contents of all files in a folder of an instance or a copy of one: the same of both.
-
-    What a copy leaves out does not count: links that lead outside, and what is special.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        try:
-            content = _content_digest(path, PurePosixPath(folder.name) / name)
-        except OSError:
-            continue  # went away, or became something else, meanwhile
-        if content is not None:
-            digest.update(os.fsencode(name) + b"\0" + content + b"\0")
-    return digest.hexdigest()
-
-
-def _content_digest(path: Path, place: PurePosixPath) -> bytes | None:
-    known = path.lstat()
-    if stat.S_ISLNK(known.st_mode):
-        target = str(path.readlink())
-        return os.fsencode(target) if stays_inside(place, target) else None
-    if not stat.S_ISREG(known.st_mode):
-        return None
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as opened:
-        same = os.path.samestat(os.fstat(descriptor), known)
-        return hashlib.file_digest(opened, "sha256").digest() if same else None
 
 
 def is_passed_over(path: str) -> bool:

@@ -55,6 +55,8 @@ SENTENCES = {
     "set_power": "powered {instance} {power}",
     "change_settings": "changed settings of {instance}",
     "change_secrets": "changed secrets of {instance}: {names}",
+    "rotate_key": "sealed {sealed} secrets with a new key",
+    "forget_keys": "removed the older keys that secrets were sealed with",
     "change_policy": "changed how {instance} follows its range",
     "set_range": "let {instance} follow {range}",
     "set_probes": "changed the probes of {instance}",

@@ -26,7 +26,7 @@ apps.get_model("pocketfleet", "Token").objects.create(user=user, name="laptop", 
 plan = {"cron": "0 3 * * *", "zone": "UTC", "keep": 7, "full": False}
 made = dict(range="0.40.6", release="0.40.6", ready=True)
 apps.get_model("pocketfleet", "Instance").objects.create(
-    id="a" * 15, name="shop", number=1, secrets={"KEY": "value"}, backup_plan=plan, **made
+    id="a" * 15, name="shop", number=1, secrets={"KEY": "in clear until today"}, backup_plan=plan, **made
 )
 apps.get_model("pocketfleet", "Instance").objects.create(id="b" * 15, name=None, number=2, **made)
 """
@@ -38,7 +38,9 @@ from pocketfleet.domain.roles import ALL_VERBS
 from pocketfleet.models import Instance, Membership, Token, User
 operator = User.objects.get(username="operator")
 shop = Instance.objects.get(name="shop")
-assert shop.secrets == {"KEY": "value"}
+from pocketfleet.actions import sealed
+assert list(shop.secrets) == ["KEY"] and "clear" not in shop.secrets["KEY"]
+assert sealed.opened(shop.secrets) == {"KEY": "in clear until today"}
 assert shop.team is not None and shop.team.own_of == operator
 assert Membership.objects.get(team=shop.team, user=operator).role == "owner"
 assert shop.next_backup_at is not None
@@ -57,3 +59,7 @@ def environment(request: pytest.FixtureRequest, home: Path) -> dict[str, str]:
 def test_what_was_there_before_teams_belongs_to_the_operators(environment: dict[str, str]) -> None:
     for program in (["-c", BEFORE], ["-m", "pocketfleet.control", "prepare"], ["-c", AFTER]):
         subprocess.run([sys.executable, *program], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=90)
+    home = Path(environment["POCKETFLEET_HOME"])
+    left = [path for path in home.rglob("*") if path.is_file() and b"in clear until today" in path.read_bytes()]
+    assert left == [], "neither a free page nor the copy that was made before has it"
+    assert len(list(home.glob("copies/*"))) == (0 if environment["POCKETFLEET_DATABASE_URL"] else 1)

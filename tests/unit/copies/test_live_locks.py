@@ -81,7 +81,6 @@ def test_readers_side_by_side_share_one_lock(tmp_path: Path) -> None:
     path = tmp_path / "data.db"
     with owned(path):
         with reading(path, live=True) as first:
-            first.execute("BEGIN")
             assert _count(first) == 50
             threads = [threading.Thread(target=_under_the_lock, args=(path,)) for _ in range(8)]
             for thread in threads:

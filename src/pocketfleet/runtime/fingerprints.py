@@ -1,0 +1,40 @@
+"""SHA-256 of what a tenant's folder holds, told the same of the folder and of its copy in a snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path, PurePosixPath
+
+from pocketfleet.runtime.beneath import Entry, walk_below
+from pocketfleet.runtime.copying import stays_inside
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """SHA-256 over names and contents below a folder of an instance or of a copy: the same files give the same in both.
+
+    What a copy leaves out does not count: links that lead outside, and what is special. Nothing of the tenant's leads
+    anywhere else, whatever is renamed meanwhile.
+    """
+    found: dict[PurePosixPath, bytes] = {}
+    for entry in walk_below(folder.parent, folder.name):
+        try:
+            content = _content_digest(entry, folder.name)
+        except OSError:
+            continue  # went away, or became something else, meanwhile
+        if content is not None:
+            found[entry.path] = content
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(os.fsencode(path) + b"\0" + found[path] + b"\0")
+    return digest.hexdigest()
+
+
+def _content_digest(entry: Entry, top: str) -> bytes | None:
+    if entry.is_link:
+        target = entry.target()
+        return os.fsencode(target) if stays_inside(PurePosixPath(top) / entry.path, target) else None
+    if not entry.is_file:
+        return None
+    with entry.open() as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
