@@ -59,6 +59,14 @@ def make_link(user: User, *, seconds: int = LINK_SECONDS, second_factor: bool = 
     return secret
 
 
+def find_link(secret: str) -> SignInLink:
+    """The link and whom it would sign in; looking burns nothing. Raises LinkUnusable as `use_link`."""
+    link = SignInLink.objects.select_related("user").filter(digest=digest(secret)).first()
+    if link is None or link.used_at is not None or link.expires_at <= timezone.now() or not link.user.is_active:
+        raise _unusable(link)
+    return link
+
+
 def use_link(secret: str) -> SignInLink:
     """The link and whom it signs in; it is burnt by that.
 
@@ -73,11 +81,15 @@ def use_link(secret: str) -> SignInLink:
         if burnt and link is not None:
             audited(link.user, "use_sign_in_link", str(link.user.pk))
             return link
+    raise _unusable(link)
+
+
+def _unusable(link: SignInLink | None) -> LinkUnusable:
     if link is None:
-        raise LinkUnusable("This sign-in link is not known here.", why="unknown")
+        return LinkUnusable("This sign-in link is not known here.", why="unknown")
     if link.used_at is not None:
-        raise LinkUnusable("This sign-in link was used already; each works once.", why="used")
-    raise LinkUnusable("This sign-in link is too old.", why="expired")
+        return LinkUnusable("This sign-in link was used already; each works once.", why="used")
+    return LinkUnusable("This sign-in link is too old.", why="expired")
 
 
 def forget_old_sessions() -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from pocketfleet.errors import PocketfleetError, TooLarge
-from pocketfleet.web import transfers
+from pocketfleet.web import problems, transfers
 from pocketfleet.web.asgi import App, Message, Receive, Scope, Send, announced
 from pocketfleet.web.hub import Hub
+from pocketfleet.web.middleware import guards
 
 #: Bytes of a request's body. Django reads the whole body, to disk if need be, before it knows who sends it.
 BODY_LIMIT = 2 * 1024 * 1024
@@ -55,6 +56,7 @@ class Body:
 
 async def _refuse(send: Send, error: PocketfleetError) -> None:
     body = json.dumps(error.as_problem()).encode()
-    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    said = guards() | {"Content-Type": problems.CONTENT_TYPE, "Content-Length": str(len(body)), "Connection": "close"}
+    headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

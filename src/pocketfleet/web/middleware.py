@@ -16,9 +16,11 @@ from django.utils.decorators import async_only_middleware
 from django.utils.http import http_date
 
 from pocketfleet.actions.records import Whence, whence
-from pocketfleet.errors import MethodNotAllowed, NotSignedIn, WrongRequest
+from pocketfleet.errors import MethodNotAllowed, NotFromHere, NotSignedIn, PocketfleetError, WrongRequest
 from pocketfleet.web import problems
 from pocketfleet.web.callers import Caller, FleetRequest, identify
+from pocketfleet.web.cookies import take_own_cookie
+from pocketfleet.web.isolation import only_for_another_page
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -44,7 +46,12 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     # instances are of the same site as we are, so `same-site` would not keep them out
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # no page of ours shares a process, or `document.domain`, with an instance's
+    "Origin-Agent-Cluster": "?1",
+    "Permissions-Policy": ", ".join(
+        f"{feature}=()"
+        for feature in ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "serial", "usb")
+    ),
     "Cache-Control": "no-store",
 }
 _YEAR = 365 * 86400
@@ -52,28 +59,43 @@ _YEAR = 365 * 86400
 STRANGERS = 3600
 
 
+def guards() -> dict[str, str]:
+    """The headers that every answer has, whoever makes it; where people come by https, they are told to go on so."""
+    if not settings.SESSION_COOKIE_SECURE:
+        return HEADERS
+    # not for subdomains: those are the tenants', and it is not ours to say
+    return {**HEADERS, "Strict-Transport-Security": f"max-age={_YEAR}"}
+
+
+def refusal(request: HttpRequest) -> PocketfleetError | None:
+    """Why a request is not even looked at; what is left of its cookies is our own."""
+    take_own_cookie(request, settings.SESSION_COOKIE_NAME)
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return WrongRequest("This host is not served here.")
+    if only_for_another_page(request.method or "", request.headers):
+        return NotFromHere("A page that is not the dashboard's asked for this. Open the dashboard itself.")
+    return None
+
+
 @async_only_middleware
 def guarded(get_response: Handler) -> Handler:
-    """Our host only; every answer with the headers above; every failed answer of the API as problem+json."""
+    """Our host and pages only; every answer with those headers; every failed answer of the API as problem+json."""
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
-        try:
-            request.get_host()
-        except DisallowedHost:
-            response: HttpResponseBase = problems.answer(request, WrongRequest("This host is not served here."))
-        else:
-            response = await get_response(request)
+        refused = refusal(request)
+        response: HttpResponseBase
+        response = problems.answer(request, refused) if refused is not None else await get_response(request)
         if response.status_code >= 400 and problems.is_api(request) and not problems.is_problem(response):
             response = problems.from_status(response)
         if response.status_code == 405 and not problems.is_api(request):
             response = problems.page(request, MethodNotAllowed("This address is for a form; go back to the page."))
-        for name, value in HEADERS.items():
+        for name, value in guards().items():
             response.headers.setdefault(name, value)
         if isinstance(response, HttpResponse):
             response.headers.setdefault("Content-Length", str(len(response.content)))
         response.headers.setdefault("Date", http_date())
-        if settings.SESSION_COOKIE_SECURE:
-            response.headers.setdefault("Strict-Transport-Security", f"max-age={_YEAR}")
         return response
 
     return middleware

@@ -107,9 +107,10 @@ TEMPLATES = [
 # Cookies. Instances live one level below the dashboard's host, so their pages are of the same site: SameSite does not
 # keep them out, and a host-only cookie of ours is not sent to them but they may *set* one of that name for the whole
 # domain. Hence: the CSRF secret lies in the session and not in a cookie that could be planted, `Origin` is compared by
-# Django, and over https the name has the `__Host-` prefix, which browsers accept from this very host alone. Over plain
-# http nothing keeps an instance from planting a session cookie (its visitor would then be signed out, or in as
-# somebody else); browsers refuse that for `localhost` by themselves.
+# Django, and over https the name has the `__Host-` prefix, which browsers accept from this very host alone, and which
+# cookies.py compares as strictly. Over plain http nothing keeps an instance from planting a session cookie (beside the
+# true one neither counts; alone it signs its visitor in as somebody else); browsers refuse that for `localhost` by
+# themselves.
 SESSION_COOKIE_NAME = "__Host-pocketfleet" if _HTTPS else "pocketfleet_session"
 SESSION_COOKIE_SECURE = _HTTPS
 SESSION_COOKIE_HTTPONLY = True
@@ -118,6 +119,9 @@ SESSION_COOKIE_AGE = 14 * 86400
 CSRF_USE_SESSIONS = True
 CSRF_COOKIE_SECURE = _HTTPS
 CSRF_TRUSTED_ORIGINS = [f"{_PUBLIC.scheme}://{_PUBLIC.netloc}"]
+# The edge says it, and takes away what clients say: an `Origin` of http://, where anybody on the way can write a page,
+# is then none of ours, and a form without any must have our Referer.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else None
 CSRF_FAILURE_VIEW = "pocketfleet.web.problems.not_from_here"
 
 # nothing of ours in a cookie but the session's key

@@ -23,7 +23,6 @@ from typing import Any, BinaryIO
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
 from django.http import HttpResponse
@@ -46,14 +45,13 @@ from pocketfleet.errors import (
     RangeNotServed,
     StorageFull,
     TooLarge,
-    WrongRequest,
 )
 from pocketfleet.models import Backup, Team
 from pocketfleet.web import problems
 from pocketfleet.web.access import instance_of, teams_that_may_grow
 from pocketfleet.web.asgi import Message, Receive, Scope, Send, announced
 from pocketfleet.web.callers import Caller, Via, identify
-from pocketfleet.web.middleware import HEADERS, address_of
+from pocketfleet.web.middleware import address_of, guards, refusal
 
 UPLOADS = "/api/v1/uploads"
 _DOWNLOAD = re.compile(r"/api/v1/instances/([a-z0-9-]{1,63})/backups/([A-Za-z0-9._-]{1,150})/file")
@@ -158,10 +156,8 @@ def _caller(scope: Scope) -> tuple[Caller, str]:
     Raises NotSignedIn, NotFromHere, WrongRequest.
     """
     request = ASGIRequest(scope, io.BytesIO())
-    try:
-        request.get_host()
-    except DisallowedHost:
-        raise WrongRequest("This host is not served here.") from None
+    if (refused := refusal(request)) is not None:
+        raise refused
     store = import_module(settings.SESSION_ENGINE).SessionStore
     request.session = store(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
     caller = identify(request, settings.CONFIG)
@@ -371,5 +367,5 @@ async def _refuse(send: Send, error: PocketfleetError) -> None:
 
 
 def _start(status: int, headers: dict[str, str]) -> Message:
-    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in (HEADERS | headers).items()]
+    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in (guards() | headers).items()]
     return {"type": "http.response.start", "status": status, "headers": pairs}

@@ -18,6 +18,7 @@ from django.template.loader import get_template
 from django.test import override_settings
 
 from pocketfleet.config import load
+from pocketfleet.web.accounts.adapter import AccountAdapter
 from pocketfleet.web.accounts.devices import device
 from pocketfleet.web.accounts.passkeys import AddForm, AuthenticateForm, ConfirmForm, SignInForm, refuse_other_pages
 from pocketfleet.web.accounts.urls import urlpatterns
@@ -122,3 +123,27 @@ def test_every_mail_of_allauth_has_our_words() -> None:
     for name in found:
         get_template(f"{name}_subject.txt")
         get_template(f"{name}_message.txt")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"{SITE}/account",
+        "http://fleet.example.org/account",
+        "https://evil.example",
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "/\t/evil.example",
+        "http:/evil.example",
+        "data:text/html,x",
+        "javascript:alert(1)",
+        "//fleet.example.org@evil.example/",
+        "",
+        None,
+    ],
+)
+def test_next_leads_to_a_path_of_ours_and_nowhere_else(target: str | None) -> None:
+    assert not AccountAdapter().is_safe_url(target)
+    assert AccountAdapter().is_safe_url("/account?a=//b")

@@ -13,6 +13,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.forms import BaseForm
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from pocketfleet.actions import account_mail, accounts
 from pocketfleet.models import User
@@ -60,6 +61,10 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         """As the edge says it, and nobody else."""
         return request.headers.get(settings.ALLAUTH_TRUSTED_CLIENT_IP_HEADER) or _THIS_MACHINE
+
+    def is_safe_url(self, url: str | None) -> bool:
+        """Where `next` may lead: to a path of ours; allauth would take our host by any scheme, too."""
+        return url_has_allowed_host_and_scheme(url, allowed_hosts=None)
 
     def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
         """In for two weeks, no longer for the hour that strangers are kept."""
