@@ -46,6 +46,15 @@ class Entry:
         return f"{when} client {self.client}: {asked} -> {self.status} in {self.took:.3f} s {self.trouble}".rstrip()
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A note whose write was answered by 200; when it was asked for and answered, in seconds since 1970."""
+
+    text: str
+    asked: float
+    answered: float
+
+
 class Client(threading.Thread):
     """Writes, reads back, lists and asks for health, over and over; records every request before the next one."""
 
@@ -56,8 +65,8 @@ class Client(threading.Thread):
         self.failures: list[Entry] = []
         self.statuses: Counter[int] = Counter()
         self.took = array("f")
-        #: texts of the notes whose write was answered by 200, by host label
-        self.acknowledged: dict[str, list[str]] = {host: [] for host in hosts}
+        #: by host label
+        self.acknowledged: dict[str, list[Write]] = {host: [] for host in hosts}
         self._port = port
         self._hosts = list(hosts)
         self._pause = pause
@@ -84,9 +93,10 @@ class Client(threading.Thread):
         else:
             self._written += 1
             text = f"{self.number}-{self._written}"
+            asked = time.time()
             answer = self._ask(host, "POST", records, json.dumps({"text": text}))
             if answer is not None:
-                self.acknowledged[host].append(text)
+                self.acknowledged[host].append(Write(text, asked, time.time()))
                 self._ask(host, "GET", f"{records}/{json.loads(answer)['id']}")
         # every other client lets its connection rest, as a page does; the rest open one for each round
         if self.number % 2:
@@ -132,13 +142,21 @@ class Load:
     """Several clients at once, from `with` to its end."""
 
     def __init__(
-        self, server: Server, hosts: Sequence[str], *, clients: int = 8, pause: float = 0.02, folder: Path | None = None
+        self,
+        server: Server,
+        hosts: Sequence[str],
+        *,
+        clients: int = 8,
+        pause: float = 0.02,
+        folder: Path | None = None,
+        first: int = 0,
     ) -> None:
+        """`first`: the first client's number; no two of a server may write under the same one."""
         self.server = server
         self.hosts = list(hosts)
         self.clients = [
             Client(number, server.port, hosts, pause, folder / f"client-{number}.ledger" if folder else None)
-            for number in range(clients)
+            for number in range(first, first + clients)
         ]
 
     def __enter__(self) -> Load:
@@ -166,7 +184,11 @@ class Load:
 
     def acknowledged(self, host: str) -> list[str]:
         """Texts of the notes that PocketBase said it had written."""
-        return [text for client in self.clients for text in client.acknowledged[host]]
+        return [write.text for write in self.writes(host)]
+
+    def writes(self, host: str) -> list[Write]:
+        """The same, with their times."""
+        return [write for client in self.clients for write in client.acknowledged[host]]
 
     def require_nothing_failed(self) -> None:
         """Raises AssertionError with the failed requests."""

@@ -167,6 +167,13 @@ class Server:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
 
+    def reload_edge(self) -> None:
+        """HAProxy reads its configuration anew, as an operator's change makes it; old workers end in their own time."""
+        master = psutil.Process(self.pid("edge"))
+        before = {worker.pid for worker in master.children()}
+        master.send_signal(signal.SIGUSR2)
+        until(lambda: bool({worker.pid for worker in master.children()} - before), 20, "a new worker of the edge")
+
     def revived(self, name: str, before: int, timeout: float = 30) -> None:
         """Wait until `node`, `control` or `edge` runs as another process than `before` and answers."""
 

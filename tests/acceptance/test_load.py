@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import time
 from pathlib import Path
 
@@ -70,11 +69,8 @@ class Unrest:
         self.route_changes += 1
 
     def reload_edge(self) -> None:
-        """HAProxy reads its configuration anew, as an operator's change makes it; old workers end in their own time."""
-        master = psutil.Process(self.server.pid("edge"))
-        before = {worker.pid for worker in master.children()}
-        master.send_signal(signal.SIGUSR2)
-        until(lambda: bool({worker.pid for worker in master.children()} - before), 20, "a new worker of the edge")
+        """See Server.reload_edge."""
+        self.server.reload_edge()
         self.reloads += 1
 
     def kill_node(self) -> None:

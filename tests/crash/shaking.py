@@ -30,10 +30,12 @@ class Kill:
     host: str
     began: float
     ended: float
+    #: the one status that it explains; 0 for whatever happened
+    status: int = 0
 
     def excuses(self, failed: Entry) -> bool:
         """Whether that request was under way while it was felt."""
-        concerned = self.host in ("", failed.host)
+        concerned = self.host in ("", failed.host) and self.status in (0, failed.status)
         return concerned and failed.at <= self.ended and failed.at + failed.took >= self.began
 
 
@@ -56,7 +58,7 @@ class Shaker:
             return
         self.killed[victim] += 1
         if victim not in UNNOTICED:
-            self._until_it_answers(host or self.chance.choice(sorted(self.ids)))
+            self.until_it_answers(host or self.chance.choice(sorted(self.ids)))
             self.kills.append(Kill(victim, host, began, time.time()))
 
     def require_excuses(self, load: Load) -> None:
@@ -78,7 +80,9 @@ class Shaker:
                 os.kill(pid, signal.SIGKILL)
         return bool(pids)
 
-    def _until_it_answers(self, host: str) -> None:
+    def until_it_answers(self, host: str) -> None:
+        """A request through the edge, and where it sleeps it is woken."""
+
         def answers() -> bool:
             with contextlib.suppress(httpx.HTTPError), self.server.client(host) as client:
                 return client.get("/api/health").status_code == 200
