@@ -24,10 +24,11 @@ _AGAIN = "Go back to the dashboard and open the admin page from there once more.
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Whom a ticket lets in, and under which address."""
+    """Whom a ticket lets in."""
 
     instance_id: str
-    email: str
+    #: the account's id
+    user: int
     #: for logs: a user's name
     actor: str
 
@@ -47,7 +48,6 @@ def make_ticket(instance_id: str, *, seconds: int = TICKET_SECONDS, acting_user:
         AdminTicket.objects.create(
             instance=instance,
             user=acting_user,
-            email=address_of(acting_user),
             digest=digest(secret),
             expires_at=now + timedelta(seconds=seconds),
         )
@@ -71,9 +71,9 @@ def burn_ticket(secret: str, instance_id: str) -> Admitted:
         burnt = found.filter(used_at=None, expires_at__gt=now, user__is_active=True).update(used_at=now)
         ticket = found.select_related("user").first()
         if burnt and ticket is not None and ticket.instance_id == instance_id:
-            want_superuser(instance_id, ticket.email)
-            audited(ticket.user, "open_admin", instance_id, superuser=ticket.email)
-            return Admitted(instance_id, ticket.email, ticket.user.get_username())
+            want_superuser(instance_id, ticket.user)
+            audited(ticket.user, "open_admin", instance_id, superuser=address_of(ticket.user))
+            return Admitted(instance_id, ticket.user.pk, ticket.user.get_username())
     if burnt:
         raise TicketUnusable(f"This ticket is for another instance. {_AGAIN}", why="elsewhere")
     if ticket is not None and ticket.used_at is not None:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods
 from pocketfleet.actions.copies import import_instance
 from pocketfleet.errors import NameTaken, NoReleaseMatches, UploadNotFound, WrongName, WrongUsage
 from pocketfleet.web import reading
-from pocketfleet.web.access import team_to_create_in
+from pocketfleet.web.access import team_to_create_in, upload_for
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.pages.backups import to_operation
 from pocketfleet.web.pages.guard import rendered, signed_in
@@ -28,7 +28,7 @@ def show(request: FleetRequest) -> HttpResponse:
     try:
         made, operation = import_instance(
             given["name"],
-            given["upload"],
+            upload_for(request, given["upload"]).id,
             version_range=given["range"] or None,
             team=team_to_create_in(request, given["team"] or None).id,
             acting_user=caller_of(request).user,
