@@ -29,7 +29,7 @@ def invite(email: str, *, acting_user: User | None) -> str:
         made = SignUpInvitation.objects.create(
             email=email, digest=digest(secret), invited_by=acting_user, expires_at=timezone.now() + INVITED_FOR
         )
-        audited(acting_user, "invite", str(made.pk), email=email)
+        audited(acting_user, "invite_to_sign_up", str(made.pk), email=email)
         changed("invitation", str(made.pk))
     return secret
 
@@ -64,7 +64,7 @@ def withdraw(invitation_id: int, *, acting_user: User | None) -> None:
             raise InvitationUnusable("There is no such invitation, or it was taken up already.")
         email = found.email
         found.delete()
-        audited(acting_user, "withdraw_invitation", str(invitation_id), email=email)
+        audited(acting_user, "withdraw_sign_up_invitation", str(invitation_id), email=email)
         changed("invitation", str(invitation_id))
 
 
