@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from pocketfleet.actions.members import address_of
+from pocketfleet.actions.once import burn
 from pocketfleet.actions.records import audited
 from pocketfleet.actions.superusers import want_superuser
 from pocketfleet.actions.tokens import digest
@@ -61,14 +62,12 @@ def burn_ticket(secret: str, instance_id: str) -> Admitted:
     From then on a superuser of that person's is wanted there. Raises TicketUnusable with `why` = unknown, used,
     expired or elsewhere.
     """
-    now = timezone.now()
     found = AdminTicket.objects.filter(digest=digest(secret))
     if not found.exists():
         # anybody may send anything here: no transaction that writes for what is none of ours
         raise TicketUnusable(f"This ticket is not known here. {_AGAIN}", why="unknown")
     with transaction.atomic():
-        # one UPDATE decides between two that come at the same time
-        burnt = found.filter(used_at=None, expires_at__gt=now, user__is_active=True).update(used_at=now)
+        burnt = burn(found.filter(user__is_active=True))
         ticket = found.select_related("user").first()
         if burnt and ticket is not None and ticket.instance_id == instance_id:
             want_superuser(instance_id, ticket.user)

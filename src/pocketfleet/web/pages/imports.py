@@ -13,8 +13,7 @@ from pocketfleet.errors import NameTaken, NoReleaseMatches, UploadNotFound, Wron
 from pocketfleet.web import reading
 from pocketfleet.web.access import team_to_create_in, upload_for
 from pocketfleet.web.callers import FleetRequest, caller_of
-from pocketfleet.web.pages.backups import to_operation
-from pocketfleet.web.pages.guard import rendered, signed_in
+from pocketfleet.web.pages.guard import rendered, signed_in, to_operation
 from pocketfleet.web.pages.new import teams_to_create_in
 
 
@@ -35,7 +34,7 @@ def show(request: FleetRequest) -> HttpResponse:
         )
     except (WrongUsage, WrongName, NameTaken, NoReleaseMatches, UploadNotFound) as error:
         return _page(request, 422, error=error, given=given)
-    return to_operation(made, operation, request)
+    return to_operation(made, operation)
 
 
 def _page(request: FleetRequest, status: int = 200, **context: Any) -> HttpResponse:

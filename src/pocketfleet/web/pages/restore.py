@@ -13,9 +13,8 @@ from pocketfleet.domain.roles import Verb
 from pocketfleet.models import Instance
 from pocketfleet.web.access import instance_for, upload_for
 from pocketfleet.web.callers import FleetRequest, caller_of
-from pocketfleet.web.pages.backups import to_operation
 from pocketfleet.web.pages.frame import framed
-from pocketfleet.web.pages.guard import on_instance
+from pocketfleet.web.pages.guard import on_instance, to_operation
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -29,7 +28,7 @@ def show(request: FleetRequest, instance: Instance) -> HttpResponse:
         if origin.upload:
             upload_for(request, origin.upload)
         operation = actions.restore_instance(instance.id, origin, acting_user=caller_of(request).user)
-        return to_operation(instance, operation, request)
+        return to_operation(instance, operation)
     return framed(request, "backups/restore.html", instance, "backups", **_source(instance, _origin(request.GET)))
 
 
