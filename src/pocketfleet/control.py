@@ -20,6 +20,7 @@ from pocketfleet import diagnostics
 from pocketfleet.bell import Bell
 from pocketfleet.config import Config, load
 from pocketfleet.errors import AddressTaken, PocketfleetError
+from pocketfleet.sockets import listening_at
 from pocketfleet.web.hub import Hub
 
 log = logging.getLogger("pocketfleet.control")
@@ -98,16 +99,7 @@ def bound_socket(path: Path) -> socket.socket:
     """A listening unix socket of mode 0600 at this path, in place of a stale one. Raises AddressTaken."""
     if _answers(path):
         raise AddressTaken(f"Another control listens at {path}; stop that one first.")
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    server.bind(str(fresh))
-    fresh.chmod(0o600)
-    server.listen(_BACKLOG)
-    # whoever looks at the path finds one that accepts
-    fresh.rename(path)
-    return server
+    return listening_at(path)
 
 
 def set_up_django() -> None:

@@ -143,6 +143,13 @@ class TooManyStreams(PocketfleetError):
     status = 503
 
 
+class TooManyOwnStreams(TooManyStreams):
+    """You have too many event streams open."""
+
+    code = "too_many_own_streams"
+    status = 429
+
+
 class LinkUnusable(PocketfleetError):
     """This sign-in link does not work any more."""
 

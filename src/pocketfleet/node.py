@@ -194,6 +194,7 @@ class Node:
             self.follower.notice()
         if any(kind == "team" for _, kind, _ in changes):
             await self.fleet.renew_limits()
+            self.reconciler.limits_changed()
         if any(kind == "mail" for _, kind, _ in changes):
             self.account_mail.notice()
         if instances := {key for _, kind, key in changes if kind == "instance"}:

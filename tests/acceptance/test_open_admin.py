@@ -335,9 +335,8 @@ def test_a_restore_of_pocketbases_own_brings_nobody_back(server: Server, desk: D
 def in_database(server: Server, code: str) -> str:
     """What a colleague of ours in control would do."""
     program = "import django; django.setup()\nfrom pocketfleet.models import *\n"
-    program += "from pocketfleet.actions.members import address_of\n"
     program += "from pocketfleet.actions.superusers import revoke_superusers\n"
-    program += "OPERATOR = address_of(User.objects.get(username='operator'))\n" + code
+    program += "OPERATOR = User.objects.get(username='operator').pk\n" + code
     environment = {**server.environment, "DJANGO_SETTINGS_MODULE": "pocketfleet.web.settings"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

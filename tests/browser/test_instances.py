@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from pocketfleet.actions import instances, observations, operations, releases
 from pocketfleet.domain.states import OperationState, StepState
 from pocketfleet.models import Instance, Operation
+from pocketfleet.web import open_streams
 from tests.browser.conftest import OpenPage, listening_at
 from tests.integration.web.served import Served, finish, make_instance, make_many, show_process
 
@@ -24,6 +25,22 @@ def page(open_page: OpenPage) -> Page:
 def never_reloaded(page: Page) -> bool:
     """Whether it is still the same document."""
     return bool(page.evaluate("window.neverReloaded === true"))
+
+
+def test_a_page_without_a_stream_says_why_and_looks_now_and_then(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_streams, "PER_WAY_IN", 0)
+    monkeypatch.setattr(open_streams, "_AGAIN", 0)
+    page = open_page(viewport={"width": 390, "height": 844})
+    lost = page.locator("[data-lost]")
+    expect(lost).to_contain_text("and that is the limit")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    shop = make_instance("shop")
+    expect(page.locator(f"#row-{shop.id}")).to_be_visible()
+    monkeypatch.setattr(open_streams, "PER_WAY_IN", 40)
+    expect(page.locator("body")).to_have_attribute("data-connected", "true", timeout=30_000)
+    expect(lost).to_be_hidden()
 
 
 def test_states_come_and_go_without_reload(page: Page) -> None:

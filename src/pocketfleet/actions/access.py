@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from django.db.models import Exists, OuterRef, Q
 
-from pocketfleet.actions.members import address_of
 from pocketfleet.actions.superusers import members_changed
 from pocketfleet.models import AdminTicket, Instance, MadeSuperuser, User
 
@@ -18,10 +17,9 @@ def team_changed(team_id: str, *, acting_user: User | None) -> None:
     _look_over(Q(team_id=team_id), Q(), acting_user)
 
 
-def person_changed(user: User, *, address: str | None = None, acting_user: User | None) -> None:
-    """They were switched on or off, became an operator or are none any more, or had this address before."""
-    addresses = {address_of(user), *([address.lower()] if address else [])}
-    _look_over(Q(team__memberships__user=user), Q(email__in=addresses), acting_user)
+def person_changed(user: User, *, acting_user: User | None) -> None:
+    """They were switched on or off, became an operator or are none any more, or have another address."""
+    _look_over(Q(team__memberships__user=user), Q(user=user), acting_user)
 
 
 def _look_over(theirs: Q, whose: Q, acting_user: User | None) -> None:

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from pocketfleet.actions.members import address_of
+from pocketfleet.actions.once import burn
 from pocketfleet.actions.records import audited
 from pocketfleet.actions.superusers import want_superuser
 from pocketfleet.actions.tokens import digest
@@ -24,10 +25,11 @@ _AGAIN = "Go back to the dashboard and open the admin page from there once more.
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Whom a ticket lets in, and under which address."""
+    """Whom a ticket lets in."""
 
     instance_id: str
-    email: str
+    #: the account's id
+    user: int
     #: for logs: a user's name
     actor: str
 
@@ -47,7 +49,6 @@ def make_ticket(instance_id: str, *, seconds: int = TICKET_SECONDS, acting_user:
         AdminTicket.objects.create(
             instance=instance,
             user=acting_user,
-            email=address_of(acting_user),
             digest=digest(secret),
             expires_at=now + timedelta(seconds=seconds),
         )
@@ -61,19 +62,17 @@ def burn_ticket(secret: str, instance_id: str) -> Admitted:
     From then on a superuser of that person's is wanted there. Raises TicketUnusable with `why` = unknown, used,
     expired or elsewhere.
     """
-    now = timezone.now()
     found = AdminTicket.objects.filter(digest=digest(secret))
     if not found.exists():
         # anybody may send anything here: no transaction that writes for what is none of ours
         raise TicketUnusable(f"This ticket is not known here. {_AGAIN}", why="unknown")
     with transaction.atomic():
-        # one UPDATE decides between two that come at the same time
-        burnt = found.filter(used_at=None, expires_at__gt=now, user__is_active=True).update(used_at=now)
+        burnt = burn(found.filter(user__is_active=True))
         ticket = found.select_related("user").first()
         if burnt and ticket is not None and ticket.instance_id == instance_id:
-            want_superuser(instance_id, ticket.email)
-            audited(ticket.user, "open_admin", instance_id, superuser=ticket.email)
-            return Admitted(instance_id, ticket.email, ticket.user.get_username())
+            want_superuser(instance_id, ticket.user)
+            audited(ticket.user, "open_admin", instance_id, superuser=address_of(ticket.user))
+            return Admitted(instance_id, ticket.user.pk, ticket.user.get_username())
     if burnt:
         raise TicketUnusable(f"This ticket is for another instance. {_AGAIN}", why="elsewhere")
     if ticket is not None and ticket.used_at is not None:

@@ -14,6 +14,7 @@ from pocketfleet.actions.limits import check_storage
 from pocketfleet.actions.operations import open_operation
 from pocketfleet.actions.records import audited
 from pocketfleet.actions.teams import find_team, team_for_new
+from pocketfleet.actions.uploads import bytes_in
 from pocketfleet.domain import ranges
 from pocketfleet.domain.hostnames import check_name, is_id
 from pocketfleet.domain.releases import Version
@@ -85,7 +86,8 @@ def delete_snapshot(instance_id: str, reference: str, *, acting_user: User | Non
 
 
 def restore_instance(instance_id: str, origin: Origin, *, acting_user: User | None) -> Operation:
-    """Bring back what a snapshot, a backup or an upload holds. The present state is kept as a snapshot.
+    """Bring back what a snapshot, a backup or an upload holds. The present state is kept as a snapshot. Whether the
+    upload is theirs to use is for the caller to know.
 
     Raises WrongUsage, SnapshotNotFound, BackupNotFound, UploadNotFound, OperationOpen, StorageFull.
     """
@@ -151,7 +153,8 @@ def import_instance(
 ) -> tuple[Instance, Operation]:
     """A new instance of somebody's PocketBase, from an uploaded zip. Without a range it follows the line that fits.
 
-    With an address and a password it gets that superuser beside its own. Raises WrongName, NameTaken, WrongRange,
+    With an address and a password it gets that superuser beside its own. Whether the upload is theirs to use is for
+    the caller to know. Raises WrongName, NameTaken, WrongRange,
     NoReleaseMatches, WrongUsage, WrongSetting, UploadNotFound, StorageFull.
     """
     check_name(name)
@@ -167,18 +170,12 @@ def import_instance(
         _has_release(params["range"])
     with transaction.atomic():
         whose = team_for_new(team, acting_user)
-        check_storage(whose)
+        check_storage(whose, -bytes_in(whose, upload))
         wanted = params["range"] or ranges.LATEST
         instance = add_instance(name, team=whose, range=wanted, superuser_email=email or "", **intents)
         operation = open_operation("import", instance=instance, params=params, acting_user=acting_user)
         audited(acting_user, "import_instance", instance.id, name=name, range=params["range"])
     return instance, operation
-
-
-def note_upload(upload_id: str, size: int, sha256: str, *, acting_user: User | None) -> None:
-    """A file came in whole; it waits for an operation that uses it."""
-    with transaction.atomic():
-        audited(acting_user, "upload", upload_id, size=size, sha256=sha256)
 
 
 def note_download(backup: Backup, *, acting_user: User | None) -> None:
@@ -214,7 +211,7 @@ def _open(
     with transaction.atomic():
         instance = _found(instance_id)
         if kind in _NEED_ROOM:
-            check_storage(instance.team)
+            check_storage(instance.team, -bytes_in(instance.team, str(params.get("upload", ""))))
         operation = open_operation(kind, instance=instance, params=params, exclusive=exclusive, acting_user=acting_user)
         audited(acting_user, f"{kind}_instance" if exclusive else kind, instance.id, **params)
     return operation

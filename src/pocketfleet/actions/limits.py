@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.errors import StorageFull, TeamNotFound, WrongUsage
-from pocketfleet.models import Backup, Instance, Snapshot, Team, User
+from pocketfleet.models import Backup, Instance, Snapshot, Team, Upload, User
 
 #: More than any disk has, and what every database can hold.
 MOST = 2**62
@@ -42,23 +42,28 @@ def awake_limits() -> dict[str, int]:
 
 
 def team_storage(team_id: str) -> int:
-    """Bytes that a team's instances use, with snapshots and backups; those of deleted ones are going anyway."""
+    """Bytes that a team's instances use, with snapshots, backups and uploads that wait; those of deleted ones are going
+    anyway."""
     own = Instance.objects.filter(team_id=team_id, deleted_at=None)
-    return _own(own) + _copies(instance__team_id=team_id, instance__deleted_at=None)
+    copies = _sizes(Snapshot, instance__team_id=team_id, instance__deleted_at=None)
+    copies += _sizes(Backup, instance__team_id=team_id, instance__deleted_at=None)
+    return _own(own) + copies + _sizes(Upload, team_id=team_id)
 
 
 def instance_storage(instance_id: str) -> int:
     """Bytes that one instance uses, with its snapshots and backups."""
-    return _own(Instance.objects.filter(id=instance_id)) + _copies(instance_id=instance_id)
+    own = _own(Instance.objects.filter(id=instance_id))
+    return own + _sizes(Snapshot, instance_id=instance_id) + _sizes(Backup, instance_id=instance_id)
 
 
 def check_storage(team: Team | None, more: int = 0) -> None:
-    """Whether the team has room (for so many bytes more). Raises StorageFull."""
+    """Whether the team has room: for so many bytes more, or less where some are about to be free. What nobody can tell
+    the size of beforehand needs some room, too. Raises StorageFull."""
     limit = limits_of(team).storage if team is not None else 0
     if team is None or not limit:
         return
     used = team_storage(team.id)
-    if used >= limit or used + more > limit:
+    if used + more > limit or (more <= 0 and used + more == limit):
         raise StorageFull(
             f"The team “{team.name}” uses {_size(used)} of {_size(limit)}, and this needs more. Delete snapshots, "
             "backups or instances of it, or ask the operator for more room.",
@@ -89,10 +94,8 @@ def _own(instances: QuerySet[Instance]) -> int:
     return total
 
 
-def _copies(**whose: object) -> int:
-    total = 0
-    for table in (Snapshot, Backup):
-        total += table.objects.filter(**whose).aggregate(total=Coalesce(Sum("size"), 0))["total"]
+def _sizes(table: type[Snapshot | Backup | Upload], **whose: object) -> int:
+    total: int = table.objects.filter(**whose).aggregate(total=Coalesce(Sum("size"), 0))["total"]
     return total
 
 

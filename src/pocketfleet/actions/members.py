@@ -11,17 +11,16 @@ from pocketfleet.models import Instance, Membership, User
 _NOWHERE = "pocketfleet.invalid"
 
 
-def members_of(instance: Instance) -> list[str]:
-    """The addresses of those of its team whose role lets them at its data."""
+def members_of(instance: Instance) -> list[User]:
+    """Those of its team whose role lets them at its data."""
     roles = [str(role) for role in roles_that_may(Verb.DATA)]
     found = Membership.objects.filter(team_id=instance.team_id, role__in=roles, user__is_active=True)
-    return [address_of(membership.user) for membership in found.select_related("user")]
+    return [membership.user for membership in found.select_related("user")]
 
 
-def entitled_to(instance: Instance) -> set[str]:
-    """The same, and the operators' addresses."""
-    operators = User.objects.filter(is_superuser=True, is_active=True)
-    return {*members_of(instance), *map(address_of, operators)}
+def entitled_to(instance: Instance) -> list[User]:
+    """The same, and the operators."""
+    return [*members_of(instance), *User.objects.filter(is_superuser=True, is_active=True)]
 
 
 def address_of(user: User) -> str:

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from pocketfleet.actions.events import WARNING, tell
 from pocketfleet.actions.records import changed
 from pocketfleet.domain.addresses import address_of
 from pocketfleet.domain.instances import InstanceFacts
@@ -44,6 +45,26 @@ def record_processes(seen: Iterable[Seen]) -> None:
                 fields["has_run"] = True
             Instance.objects.filter(id=item.instance_id).update(**fields)
         changed("instance", *latest)
+
+
+def record_without_place(instance_id: str, reason: str) -> None:
+    """It should be awake, and sleeps for this reason: its owner is told when that begins, not at every try."""
+    with transaction.atomic():
+        row = Instance.objects.filter(id=instance_id, process=Process.ASLEEP).exclude(reason=reason).first()
+        if row is None:
+            return
+        Instance.objects.filter(id=instance_id).update(reason=reason)
+        if not row.reason:
+            text = f"It should stay awake, and sleeps: {reason} It wakes by itself once another one of them sleeps."
+            tell(instance_id, "without_place", text, WARNING)
+        changed("instance", instance_id)
+
+
+def record_needs_no_place(instance_id: str) -> None:
+    """It need not be awake any more, so nothing keeps it from that."""
+    with transaction.atomic():
+        if Instance.objects.filter(id=instance_id, process=Process.ASLEEP).exclude(reason="").update(reason=""):
+            changed("instance", instance_id)
 
 
 def record_observed(generations: Mapping[str, int]) -> None:

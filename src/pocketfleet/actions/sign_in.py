@@ -9,6 +9,7 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 
+from pocketfleet.actions.once import burn
 from pocketfleet.actions.records import audited
 from pocketfleet.actions.teams import own_team
 from pocketfleet.actions.tokens import digest
@@ -72,11 +73,9 @@ def use_link(secret: str) -> SignInLink:
 
     Raises LinkUnusable with `why` = unknown, used or expired.
     """
-    now = timezone.now()
     found = SignInLink.objects.filter(digest=digest(secret))
     with transaction.atomic():
-        # one UPDATE decides between two that come at the same time
-        burnt = found.filter(used_at=None, expires_at__gt=now, user__is_active=True).update(used_at=now)
+        burnt = burn(found.filter(user__is_active=True))
         link = found.select_related("user").first()
         if burnt and link is not None:
             audited(link.user, "use_sign_in_link", str(link.user.pk))

@@ -8,6 +8,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from pocketfleet.actions.once import burn, still_open
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.actions.teams import check_address
 from pocketfleet.actions.tokens import digest
@@ -29,14 +30,14 @@ def invite(email: str, *, acting_user: User | None) -> str:
         made = SignUpInvitation.objects.create(
             email=email, digest=digest(secret), invited_by=acting_user, expires_at=timezone.now() + INVITED_FOR
         )
-        audited(acting_user, "invite", str(made.pk), email=email)
+        audited(acting_user, "invite_to_sign_up", str(made.pk), email=email)
         changed("invitation", str(made.pk))
     return secret
 
 
 def find_invitation(secret: str) -> SignUpInvitation:
     """The invitation with this link, if it still works. Raises InvitationUnusable."""
-    found = SignUpInvitation.objects.filter(digest=digest(secret), used_at=None, expires_at__gt=timezone.now()).first()
+    found = still_open(SignUpInvitation.objects.filter(digest=digest(secret))).first()
     if found is None:
         raise InvitationUnusable("This invitation is not known, was taken up already, or is too old. Ask for another.")
     return found
@@ -44,13 +45,12 @@ def find_invitation(secret: str) -> SignUpInvitation:
 
 def is_open(invitation_id: int) -> bool:
     """Whether it can still be taken up."""
-    alive = SignUpInvitation.objects.filter(pk=invitation_id, used_at=None, expires_at__gt=timezone.now())
-    return alive.exists()
+    return still_open(SignUpInvitation.objects.filter(pk=invitation_id)).exists()
 
 
 def open_invitations() -> list[SignUpInvitation]:
     """Those that can still be taken up, newest first."""
-    alive = SignUpInvitation.objects.filter(used_at=None, expires_at__gt=timezone.now())
+    alive = still_open(SignUpInvitation.objects.all())
     return list(alive.select_related("invited_by").order_by("-id"))
 
 
@@ -64,7 +64,7 @@ def withdraw(invitation_id: int, *, acting_user: User | None) -> None:
             raise InvitationUnusable("There is no such invitation, or it was taken up already.")
         email = found.email
         found.delete()
-        audited(acting_user, "withdraw_invitation", str(invitation_id), email=email)
+        audited(acting_user, "withdraw_sign_up_invitation", str(invitation_id), email=email)
         changed("invitation", str(invitation_id))
 
 
@@ -73,7 +73,6 @@ def take_up(invitation_id: int) -> None:
 
     Raises InvitationUnusable where somebody else was faster.
     """
-    alive = SignUpInvitation.objects.filter(pk=invitation_id, used_at=None, expires_at__gt=timezone.now())
-    if not alive.update(used_at=timezone.now()):
+    if not burn(SignUpInvitation.objects.filter(pk=invitation_id)):
         raise InvitationUnusable("This invitation was taken up already, or is too old. Ask for another.")
     changed("invitation", str(invitation_id))

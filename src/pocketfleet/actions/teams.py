@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from pocketfleet.actions.access import team_changed
 from pocketfleet.actions.limits import check_storage, instance_storage
+from pocketfleet.actions.once import burn, still_open
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.actions.superusers import members_changed
 from pocketfleet.actions.tokens import digest
@@ -135,13 +136,14 @@ def invite(team_id: str, email: str, role: str, *, acting_user: User) -> tuple[I
 
 def open_invitations(team_id: str) -> QuerySet[Invitation]:
     """Those that can still be accepted, the newest first."""
-    return Invitation.objects.filter(team_id=team_id, accepted_at=None, expires_at__gt=timezone.now())
+    return still_open(Invitation.objects.filter(team_id=team_id), "accepted_at")
 
 
 def find_invitation(secret: str) -> Invitation:
     """The open invitation of this link. Raises InvitationUnusable."""
-    found = Invitation.objects.select_related("team").filter(digest=digest(secret)).first()
-    if found is None or found.accepted_at is not None or found.expires_at <= timezone.now():
+    sent = Invitation.objects.select_related("team").filter(digest=digest(secret))
+    found = still_open(sent, "accepted_at").first()
+    if found is None:
         raise InvitationUnusable(
             "This invitation is not open any more: it was accepted, withdrawn or has expired. Ask for a new one."
         )
@@ -150,11 +152,9 @@ def find_invitation(secret: str) -> Invitation:
 
 def accept_invitation(secret: str, *, acting_user: User) -> Membership:
     """Join the team. The link is for whoever was sent it: it is burnt by that. Raises InvitationUnusable."""
-    now = timezone.now()
     with transaction.atomic():
         found = find_invitation(secret)
-        # one UPDATE decides between two that come at the same time
-        if not Invitation.objects.filter(pk=found.pk, accepted_at=None).update(accepted_at=now):
+        if not burn(Invitation.objects.filter(pk=found.pk), "accepted_at"):
             raise InvitationUnusable("This invitation was accepted a moment ago.")
         membership, _ = Membership.objects.get_or_create(
             team=found.team, user=acting_user, defaults={"role": found.role}
@@ -217,7 +217,7 @@ def _withdraw_those_of(team: Team, user_id: int) -> None:
 
 def is_open(invitation_id: str) -> bool:
     """Whether it can still be accepted."""
-    return Invitation.objects.filter(pk=invitation_id, accepted_at=None, expires_at__gt=timezone.now()).exists()
+    return still_open(Invitation.objects.filter(pk=invitation_id), "accepted_at").exists()
 
 
 def move_instance(instance_id: str, team_id: str, *, acting_user: User) -> Instance:

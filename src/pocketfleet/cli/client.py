@@ -104,12 +104,13 @@ class Client:
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
-    def upload(self, path: str, content: Iterator[bytes], size: int) -> Any:
+    def upload(self, path: str, content: Iterator[bytes], size: int, **query: str) -> Any:
         """POST a large body; the answer's JSON, which may take a while after the last byte."""
+        asked = {name: value for name, value in query.items() if value}
         headers = {"content-type": "application/zip", "content-length": str(size)}
         timeout = httpx.Timeout(_SILENCE, connect=5.0, read=600.0)
         try:
-            answer = self._http.post(path, content=content, headers=headers, timeout=timeout)
+            answer = self._http.post(path, content=content, headers=headers, params=asked, timeout=timeout)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         if answer.is_success and _is(answer, "application/json"):

@@ -277,7 +277,7 @@ def _origin(client: Client, name: str, what: str, *, quiet: bool) -> dict[str, s
             f"“{what[:70]}” is neither a snapshot nor a backup of {name}, nor a file here. "
             f"`pocketfleet snapshots {name}` and `pocketfleet backups {name}` show what there is."
         )
-    return {"upload": send(client, file, quiet=quiet)}
+    return {"upload": send(client, file, quiet=quiet, instance=name)}
 
 
 def _copy_of(client: Client, name: str, what: str) -> dict[str, str]:

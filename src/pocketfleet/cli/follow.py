@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 OPEN = ("pending", "running")
+_NO_STREAM = ("too_many_streams", "too_many_own_streams")
+#: Seconds between two looks at an operation that no stream tells of.
+_SELDOM = 2.0
 
 
 def ask(
@@ -63,8 +66,14 @@ def changes(client: Client, operation: dict[str, Any]) -> Iterator[dict[str, Any
                 operation = client.get(f"/operations/{operation['id']}")
                 patience.answered()
                 yield operation
-        except Problem:
-            raise
+        except Problem as problem:
+            # somebody else's streams, or our own, are too many: without one, now and then does as well
+            if problem.as_problem()["code"] not in _NO_STREAM:
+                raise
+            time.sleep(_SELDOM)
+            operation = client.get(f"/operations/{operation['id']}")
+            patience.answered()
+            yield operation
         except NotAnswering:
             if patience.is_over():
                 raise

@@ -225,9 +225,9 @@ def _imported(client: Client, origin: Path, wanted: dict[str, str | None], *, qu
 
     if origin.is_dir():
         with packed(origin) as archive:
-            upload = send(client, archive, quiet=quiet)
+            upload = send(client, archive, quiet=quiet, team=wanted.get("team") or "")
     elif origin.is_file():
-        upload = send(client, origin, quiet=quiet)
+        upload = send(client, origin, quiet=quiet, team=wanted.get("team") or "")
     else:
         raise WrongUsage(f"{origin} is neither a zip nor a folder.")
     body = {key: value for key, value in wanted.items() if value is not None}

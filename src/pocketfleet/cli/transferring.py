@@ -17,8 +17,9 @@ from pocketfleet.errors import DiskTrouble, NotAnswering, WrongUsage
 _CHUNK = 1 << 20
 
 
-def send(client: Client, path: Path, *, quiet: bool) -> str:
-    """Upload a file; what the server calls it. Raises WrongUsage where it cannot be read."""
+def send(client: Client, path: Path, *, quiet: bool, instance: str = "", team: str = "") -> str:
+    """Upload a file, for this instance or team, else for one's own; what the server calls it. Raises WrongUsage where
+    it cannot be read."""
     client.get("/me")  # whoever is not let in should hear it before the file is on its way
     digest = hashlib.sha256()
     try:
@@ -31,7 +32,7 @@ def send(client: Client, path: Path, *, quiet: bool) -> str:
                     advance(len(piece))
                     yield piece
 
-            told = client.upload("/uploads", content(), size)
+            told = client.upload("/uploads", content(), size, instance=instance, team=team)
     except OSError as error:
         raise WrongUsage(f"{path} cannot be read: {error.strerror}.") from error
     if told["sha256"] != digest.hexdigest():

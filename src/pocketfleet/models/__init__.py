@@ -3,7 +3,7 @@
 from pocketfleet.models.account_mail import AccountMail
 from pocketfleet.models.accounts import SignInLink, Token, User
 from pocketfleet.models.admin import AdminTicket, MadeSuperuser
-from pocketfleet.models.copies import Backup, Snapshot
+from pocketfleet.models.copies import Backup, Snapshot, Upload
 from pocketfleet.models.instances import Instance
 from pocketfleet.models.journal import Operation, Step
 from pocketfleet.models.records import Audit, Change
@@ -38,6 +38,7 @@ __all__ = [
     "Step",
     "Team",
     "Token",
+    "Upload",
     "Usage",
     "User",
 ]

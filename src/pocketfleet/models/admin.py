@@ -9,8 +9,10 @@ from django.db import models
 
 from pocketfleet.models.instances import Instance
 
+#: Those that must go: access was lost, or the account is gone.
+MUST_GO = models.Q(revoked_at__isnull=False) | models.Q(user=None)
 #: What node has to do: one to be made that is wanted, one to be taken away that is not.
-_PENDING = models.Q(made_at=None, revoked_at=None) | models.Q(revoked_at__isnull=False, gone_at=None)
+PENDING = models.Q(made_at=None, revoked_at=None, user__isnull=False) | (MUST_GO & models.Q(gone_at=None))
 
 
 class AdminTicket(models.Model):
@@ -18,8 +20,6 @@ class AdminTicket(models.Model):
 
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
-    #: the superuser's address
-    email = models.CharField(max_length=255)
     #: hexadecimal SHA-256 of the ticket
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -38,6 +38,9 @@ class MadeSuperuser(models.Model):
     """
 
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="made_superusers")
+    #: whose it is; None once the account is gone: then it must go, too
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    #: the address that it has there
     email = models.CharField(max_length=255)
     #: its id in PocketBase, chosen by us before it is made: by this we know ours again
     record_id = models.CharField(max_length=15)
@@ -59,10 +62,10 @@ class MadeSuperuser(models.Model):
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["instance", "email"], condition=models.Q(revoked_at=None), name="one_superuser_per_person"
+                fields=["instance", "user"], condition=models.Q(revoked_at=None), name="one_superuser_per_person"
             ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["record_id"], name="superuser_by_record"),
-            models.Index(fields=["instance"], name="superuser_pending", condition=_PENDING),
+            models.Index(fields=["instance"], name="superuser_pending", condition=PENDING),
         ]

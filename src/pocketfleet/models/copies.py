@@ -1,13 +1,15 @@
-"""Copies of instances: snapshots to go back to, and backups to keep and take away."""
+"""Copies of instances: snapshots to go back to, backups to keep and take away, uploads that wait to be used."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 
 from pocketfleet.domain.hostnames import new_id
 from pocketfleet.models.instances import Instance
+from pocketfleet.models.teams import Team
 
 
 class Snapshot(models.Model):
@@ -59,3 +61,24 @@ class Backup(models.Model):
         app_label = "pocketfleet"
         ordering: ClassVar = ["-created_at"]
         constraints: ClassVar = [models.UniqueConstraint(fields=["instance", "name"], name="one_backup_per_name")]
+
+
+class Upload(models.Model):
+    """A file in `incoming/` that waits for an operation that uses it; written down before its first byte."""
+
+    id = models.CharField(primary_key=True, max_length=15, default=new_id)
+    #: in whose storage it counts while it lies there, and whose members may use it
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="uploads")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    #: the token that it came with; None for a browser, and for the machine's own command line
+    token = models.ForeignKey("pocketfleet.Token", null=True, on_delete=models.SET_NULL, related_name="+")
+    #: bytes; of one that is still on its way, those that were announced
+    size = models.PositiveBigIntegerField(default=0)
+    #: hexadecimal SHA-256 of the file; "" while it is on its way
+    sha256 = models.CharField(max_length=64, default="", blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    version = models.PositiveSmallIntegerField(default=1)
+
+    class Meta:
+        app_label = "pocketfleet"
+        ordering: ClassVar = ["id"]

@@ -37,6 +37,12 @@ def is_full(error: BaseException) -> bool:
     return False
 
 
+def must_go_on(error: BaseException) -> bool:
+    """Whether what was being undone is half undone, or lacks nothing but room: nobody may be let at it as it is, so it
+    is tried until it works, by the next node as well."""
+    return is_full(error) or (isinstance(error, DiskTrouble) and "half_undone" in error.facts)
+
+
 def as_ours(error: Exception, operation_id: str) -> PocketfleetError:
     """The typed error that stands for what was raised."""
     if isinstance(error, PocketfleetError):

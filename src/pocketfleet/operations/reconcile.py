@@ -11,6 +11,7 @@ from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.errors import PocketfleetError, StartFailed, TeamAtLimit
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.fleet import Fleet
+from pocketfleet.operations.pauses import Pauses
 from pocketfleet.operations.places import TeamPlaces
 from pocketfleet.runtime.supervisor import Supervisor
 
@@ -18,6 +19,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds that requests and streams get to end when an instance is switched off.
 DRAIN = 5.0
+#: Seconds before a place is looked for again for an instance that should be awake while its team is at its limit; they
+#: double each time, up to the second.
+PLACE_AGAIN = 1.0
+PLACE_AGAIN_MOST = 30.0
 
 
 class Reconciler:
@@ -39,6 +44,8 @@ class Reconciler:
         self._places = places
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        #: those that should be awake, and whose team has no place for them
+        self._without_place = Pauses(PLACE_AGAIN, PLACE_AGAIN_MOST)
 
     async def look(self) -> None:
         """Stop what should not run, take up what is not yet so: at the start, and now and then for what failed."""
@@ -54,14 +61,20 @@ class Reconciler:
             # not by what was known before: others renew the fleet, too
             if now is None or now.generation != now.observed:
                 self._supervisor.forgive(instance_id)
+                self._without_place.forget(instance_id)
                 self._begin(instance_id)
 
     async def keep_awake(self) -> None:
         """Wake those that should never sleep and do; to be called every second."""
         awake = self._supervisor.awake()
         for instance_id in self._fleet.kept_awake():
-            if instance_id not in awake and instance_id not in self._tasks:
+            waits = instance_id in self._tasks or not self._without_place.is_over(instance_id)
+            if instance_id not in awake and not waits:
                 self._begin(instance_id)
+
+    def limits_changed(self) -> None:
+        """There may be places now where there were none."""
+        self._without_place.forget_all()
 
     async def stop(self) -> None:
         """Let go; what is not done is taken up at the next start."""
@@ -87,7 +100,11 @@ class Reconciler:
     async def _carry_out(self, instance_id: str) -> None:
         try:
             await self._carry_out_once(instance_id)
-        except (StartFailed, TeamAtLimit) as error:
+        except TeamAtLimit as error:
+            self._without_place.grow(instance_id)
+            log.debug("not kept awake: %s", error.detail, extra={"instance": instance_id})
+            await self._database.call(observations.record_without_place, instance_id, error.detail)
+        except StartFailed as error:
             # tried again every second; the log of wakes has it
             log.debug("not kept awake: %s", error.detail, extra={"instance": instance_id})
         except PocketfleetError as error:
@@ -106,12 +123,15 @@ class Reconciler:
         if not self._fleet.may_run(instance_id):
             await self._stop_guest(instance_id, "suspended" if facts.suspended else "powered off")
         if facts.generation != facts.observed:
+            if not facts.always_awake or not self._fleet.may_run(instance_id):
+                await self._database.call(observations.record_needs_no_place, instance_id)
             await self._settle_superusers(instance_id)
         # written before a start is tried: that it is wanted is so, whether PocketBase can is its state
         await self._observed(facts)
         if facts.always_awake and self._fleet.may_run(instance_id):
             async with self._places.of(facts):
                 await self._supervisor.ensure(instance_id, cause="always awake")
+            self._without_place.forget(instance_id)
 
     async def _settle_superusers(self, instance_id: str) -> None:
         """What fails here is taken up again by itself, and keeps no other intent waiting."""

@@ -24,14 +24,14 @@ from pocketfleet.domain.states import OperationState, StepState
 from pocketfleet.models import Operation, Step
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.plan import ENDS, RESULT, Plan, PlanStep, Work
-from pocketfleet.operations.problems import is_full, problem_of
+from pocketfleet.operations.problems import is_full, must_go_on, problem_of
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two writes of a step's progress.
 _PROGRESS_EVERY = 0.4
-#: Seconds before the undoing of a step is tried again that a full disk stands in the way of, until there is room: what
-#: is half undone must not be let at.
+#: Seconds before the undoing of a step is tried again that a full disk stands in the way of, or that is half done:
+#: until it works, for what is half undone must not be let at.
 _ROOM_AGAIN = 3.0
 _UNDONE = {StepState.FAILED, StepState.COMPENSATING, StepState.COMPENSATED}
 
@@ -161,14 +161,15 @@ class Run:
             try:
                 output = await compensate(work) or {}
             except Exception as error:
-                full = is_full(error)
-                last = not waits and not full
+                full, goes_on = is_full(error), must_go_on(error)
+                last = not waits and not goes_on
                 self._log_failure(step, error, "could not be undone" if last else "is undone again")
                 if last:
                     return False
-                if full:
-                    await work.progress(None, "the disk is full; it goes on by itself once there is room")
-                await asyncio.sleep(_ROOM_AGAIN if full else waits.pop(0))
+                if goes_on:
+                    why = "is full; it goes on by itself once there is room" if full else "refuses; it is tried again"
+                    await work.progress(None, f"the disk {why}")
+                await asyncio.sleep(_ROOM_AGAIN if goes_on else waits.pop(0))
             else:
                 await self._move(step, StepState.COMPENSATED, output={**self._rows[step.name].output, **output})
                 return True

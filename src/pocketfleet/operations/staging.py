@@ -11,13 +11,14 @@ import logging
 import shutil
 import time
 from collections.abc import Collection
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pocketfleet.actions import copy_records
+from pocketfleet.actions import copy_records, uploads
 from pocketfleet.config import Config
 from pocketfleet.domain.ids import derived_id
-from pocketfleet.errors import BackupNotFound, UploadNotFound
+from pocketfleet.errors import BackupNotFound, DiskTrouble, UploadNotFound
 from pocketfleet.operations.backup import path_of
 from pocketfleet.operations.plan import Work
 from pocketfleet.operations.snapshot import copy_instance
@@ -117,18 +118,19 @@ async def put_in_place(work: Work, *, with_data_only: bool) -> None:
 
 
 async def put_old_back(work: Work) -> None:
-    """The other way round; where it never came to that, nothing happens. The caller holds the lock."""
+    """The other way round; where it never came to that, nothing happens. The caller holds the lock.
+
+    Killed at any point and called again it ends the same. Where a rename is refused, what was in place stays there,
+    whole; where not even that can be, DiskTrouble says `half_undone`, and it is to be called until it works.
+    """
     config: Config = work.tools.config
     live, new = config.instances / work.instance_id, new_data(config, work.operation_id)
 
     def place(errand: Errand) -> None:
         old = new.with_name(_OLD)
         with disk_trouble("The old data could not be put back"):
-            if old.exists() and live.exists():
-                remove_tree(new)
-                live.rename(new)
             if old.exists():
-                old.rename(live)
+                _return(old, live, new)
             flush(new.parent)
             flush(live.parent)
 
@@ -167,14 +169,19 @@ async def finish(work: Work, *, keep_old: bool) -> str:
                 config.upload(str(upload_id)).unlink(missing_ok=True)
         return str(kept) if keep_old else ""
 
-    return await carry_out(end)
+    kept = await carry_out(end)
+    if upload_id := work.params.get("upload"):
+        await work.tools.database.call(uploads.forget_upload, str(upload_id))
+    return kept
 
 
 async def sweep(tools: Tools) -> None:
     """Remove uploads that nobody used, and what operations that are over have left."""
     open_ids = await tools.database.call(copy_records.open_ids)
     used = await tools.database.call(copy_records.in_use, "upload")
-    await asyncio.to_thread(_sweep, tools.config, open_ids, used)
+    present = await asyncio.to_thread(_sweep, tools.config, open_ids, used)
+    silent = timedelta(seconds=SILENT_SECONDS)
+    await tools.database.call(uploads.forget_uploads_without_files, present, silent)
     await asyncio.to_thread(_sweep_replaced, tools.config)
 
 
@@ -214,6 +221,25 @@ def _limits(tools: Tools) -> Limits:
     return Limits(bytes=max(0, shutil.disk_usage(tools.config.home).free))
 
 
+def _return(old: Path, live: Path, new: Path) -> None:
+    """`old` in the place of `live`, which goes back to `new` where it came from."""
+    replaced = live.exists()
+    if replaced:
+        remove_tree(new)
+        live.rename(new)
+    try:
+        old.rename(live)
+    except OSError as error:
+        if replaced:
+            # its release is still the one that this data needs: whole, if not what was wanted
+            with contextlib.suppress(OSError):
+                new.rename(live)
+        if not live.exists():
+            text = f"The old data could not be put back: {error.strerror}. It is tried until it can; check that disk."
+            raise DiskTrouble(text, half_undone=True) from error
+        raise
+
+
 def _make_way(live: Path, old: Path, new: Path, errand: Errand, *, with_data_only: bool) -> None:
     for name in FOLDERS if with_data_only else ():
         if name != "pb_data" and (live / name).is_dir() and not (live / name).is_symlink():
@@ -222,8 +248,9 @@ def _make_way(live: Path, old: Path, new: Path, errand: Errand, *, with_data_onl
     live.rename(old)
 
 
-def _sweep(config: Config, open_ids: set[str], used: set[str]) -> None:
-    now = time.time()
+def _sweep(config: Config, open_ids: set[str], used: set[str]) -> set[str]:
+    """Ids of the uploads that are left."""
+    now, present = time.time(), set()
     paths = list(config.incoming.iterdir()) if config.incoming.is_dir() else []
     for path in paths:
         silent = now - path.lstat().st_mtime
@@ -232,6 +259,9 @@ def _sweep(config: Config, open_ids: set[str], used: set[str]) -> None:
         elif path.stem not in used and silent > (UPLOAD_SECONDS if path.suffix == ".zip" else SILENT_SECONDS):
             path.unlink(missing_ok=True)
             log.info("removed an upload that nobody used: %s", path.name)
+        else:
+            present.add(path.stem)
+    return present
 
 
 def _sweep_folder(folder: Path, open_ids: Collection[str]) -> None:

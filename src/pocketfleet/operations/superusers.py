@@ -7,7 +7,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from pocketfleet.actions import admin_tickets, events
@@ -58,7 +58,7 @@ class Superusers:
         if not self._fleet.may_run(instance_id) or self._fleet.facts(instance_id).hold:
             await self._wake(instance_id)
         async with self._turns[instance_id]:
-            superuser, token = await self._signed_in(instance_id, admitted.email)
+            superuser, token = await self._signed_in(instance_id, admitted.user)
         await self._wake(instance_id)
         log.info("the admin page is open for %s", admitted.actor, extra={"instance": instance_id})
         return admin_session(self._fleet.facts(instance_id).release, token, superuser.record)
@@ -109,13 +109,13 @@ class Superusers:
                 reason += f" The reason: {self._fleet.facts(instance_id).suspended}"
             raise Unavailable(f"{reason} {_NEXT.get(answer.code, '')}".strip(), retry_after=answer.retry_after)
 
-    async def _signed_in(self, instance_id: str, email: str) -> tuple[Superuser, str]:
+    async def _signed_in(self, instance_id: str, user: int) -> tuple[Superuser, str]:
         """Their superuser and a token of it. Those who must go are gone before: one may have had this address."""
         wanted = await self._database.call(records.superusers_of, instance_id)
         for each in wanted:
             if each.revoked:
                 await self._take_away(instance_id, each)
-        own = next((each for each in wanted if not each.revoked and each.email == email), None)
+        own = next((each for each in wanted if not each.revoked and each.user == user), None)
         found = await self._see_to(instance_id, own, signs_in=True) if own is not None else None
         if own is None or found is None or not await self._database.call(records.record_opened, own.key):
             raise NotAllowed("You lost access to this instance a moment ago. Ask an owner of its team for it.")
@@ -153,36 +153,44 @@ class Superusers:
             async with self._supervisor.at_rest(instance_id, cause="a superuser lost access"):
                 done = await asyncio.to_thread(_gone_at_rest, guest, lost)
         if not lost.ours and done is Removal.LOCKED:
-            await self._say_that_it_stays(instance_id, lost)
+            await _say_that_it_stays(self._tools, instance_id, lost.email)
         await self._database.call(records.record_gone, lost.key)
         log.info("superuser of somebody without access: %s", done and done.value, extra={"instance": instance_id})
 
-    async def _say_that_it_stays(self, instance_id: str, lost: Wanted) -> None:
-        text = (
-            f"{lost.email} lost access, and was signed out of the admin page. The superuser with this address was not "
-            "made by pocketfleet, so it is still there: delete it in PocketBase if its password should not work."
-        )
-        await self._database.call(events.tell, instance_id, "superuser_stays", text, events.WARNING)
+
+async def _say_that_it_stays(tools: Tools, instance_id: str, email: str) -> None:
+    text = (
+        f"{email} lost access, and was signed out of the admin page. The superuser with this address was not "
+        "made by pocketfleet, so it is still there: delete it in PocketBase if its password should not work."
+    )
+    await tools.database.call(events.tell, instance_id, "superuser_stays", text, events.WARNING)
 
 
 async def weed(tools: Tools, instance_id: str) -> None:
-    """Data that came from elsewhere or from before holds nobody's superuser who has no access now. Before PocketBase
-    runs on it; the caller holds the lock."""
+    """Data that came from elsewhere or from before holds nobody's superuser who has no access now: ours go, those that
+    others made stay, signed out, and its owner is told. Before PocketBase runs on it; the caller holds the lock."""
     guest = tools.fleet.guest(instance_id)
 
     def found() -> set[str]:
         with superusers.at_rest(guest) as connection:
             return superusers.ids(connection)
 
-    def take_away(record_ids: set[str]) -> None:
+    def take_away(ours: Collection[str], others: Collection[str]) -> None:
         with superusers.at_rest(guest) as connection:
-            for record_id in sorted(record_ids):
+            for record_id in sorted(ours):
                 superusers.remove(connection, record_id)
+            for record_id in sorted(others):
+                superusers.sign_out(connection, record_id)
 
-    strangers = await tools.database.call(records.strangers, instance_id, await asyncio.to_thread(found))
-    if strangers:
-        await asyncio.to_thread(take_away, strangers)
-        log.info("superusers without access taken away: %d", len(strangers), extra={"instance": instance_id})
+    there = await asyncio.to_thread(found)
+    strangers = await tools.database.call(records.strangers, instance_id, there)
+    lost = await tools.database.call(records.lost_ones, instance_id, there)
+    if strangers or lost:
+        await asyncio.to_thread(take_away, strangers, lost)
+        counts = (len(strangers), len(lost))
+        log.info("superusers without access taken away: %d, signed out: %d", *counts, extra={"instance": instance_id})
+    for email in lost.values():
+        await _say_that_it_stays(tools, instance_id, email)
     await tools.database.call(records.record_exchanged, instance_id)
 
 
@@ -204,6 +212,8 @@ def _session_token(guest: Guest, connection: sqlite3.Connection, superuser: Supe
 
 def _there_at_rest(guest: Guest, wanted: Wanted, signs_in: bool) -> tuple[Superuser, str]:
     with superusers.at_rest(guest) as connection:
+        if wanted.ours and not wanted.made:
+            superusers.readdress(connection, wanted.record_id, wanted.email)
         there = superusers.make(connection, wanted.record_id, wanted.email)
         return there, _session_token(guest, connection, there, signs_in)
 
@@ -219,12 +229,29 @@ async def _there_awake(guest: Guest, wanted: Wanted, signs_in: bool) -> tuple[Su
                 return there, _session_token(guest, connection, there, signs_in)
             return None, superusers.errand_token(guest, connection) or ""
 
+    if wanted.ours and not wanted.made and not await _readdressed_awake(guest, wanted):
+        return None
     there, token = await asyncio.to_thread(look)
     if there is None and token:
         password = superusers.new_password()
         await superuser_api.create(guest, token, wanted.record_id, wanted.email, password)
         there, token = await asyncio.to_thread(look)
     return (there, token) if there is not None else None
+
+
+async def _readdressed_awake(guest: Guest, wanted: Wanted) -> bool:
+    """Whether theirs has their present address, or is yet to be made."""
+
+    def look() -> str | None:
+        """A token to change its address with, where it has another one."""
+        with superusers.awake(guest) as connection:
+            there = superusers.find(connection, wanted.record_id, wanted.email)
+            if there is None or there.record_id != wanted.record_id or there.email.lower() == wanted.email:
+                return None
+            return superusers.errand_token(guest, connection) or ""
+
+    token = await asyncio.to_thread(look)
+    return token is None or await superuser_api.readdress(guest, token, wanted.record_id, wanted.email)
 
 
 def _gone_at_rest(guest: Guest, lost: Wanted) -> Removal:

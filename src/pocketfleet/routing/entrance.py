@@ -13,7 +13,6 @@ import hashlib
 import html
 import json
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
 from importlib import resources
@@ -25,6 +24,7 @@ import uvicorn
 
 from pocketfleet.domain.admin_pages import AdminSession
 from pocketfleet.errors import NotFromHere, PocketfleetError, TooLarge, Unexpected, WrongRequest
+from pocketfleet.sockets import listening_at
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ Admit = Callable[[str, str], Awaitable[AdminSession]]
 #: Bytes of a form with a ticket in it; ours has some 60.
 _LONGEST_FORM = 2048
 _FORM = b"application/x-www-form-urlencoded"
-_BACKLOG = 128
 #: Seconds that somebody who is on the way in gets when node ends.
 _LAST_REQUESTS = 3
 _HEADERS = {
@@ -89,7 +88,7 @@ class Entrance:
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         self._server = _Server(settings)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[_listening(self._path)]), name="entrance")
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listening_at(self._path)]), name="entrance")
 
     async def stop(self) -> None:
         """Stop listening; whoever is on the way in gets some seconds."""
@@ -136,8 +135,8 @@ class Entrance:
         own = {"content-security-policy": _STYLE_ONLY}
         if (seconds := error.facts.get("retry_after")) is not None:
             own["retry-after"] = str(max(1, round(seconds)))
-        words = {"title": error.title, "detail": error.detail, "dashboard": self._public_url + "/"}
-        return error.status, own, _filled("turned_away.html", words)
+        words = {"status": str(error.status), "title": error.title, "detail": error.detail}
+        return error.status, own, _refused(words | {"dashboard": self._public_url + "/"})
 
 
 class _Server(uvicorn.Server):
@@ -167,19 +166,6 @@ def origin_of(url: str) -> str:
     usual = {"http": 80, "https": 443}.get(parts.scheme)
     port = "" if parts.port in (None, usual) else f":{parts.port}"
     return f"{parts.scheme}://{(parts.hostname or '').lower()}{port}"
-
-
-def _listening(path: Path) -> socket.socket:
-    """In place of a stale one; there is one node per home."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    server.bind(str(fresh))
-    fresh.chmod(0o600)
-    server.listen(_BACKLOG)
-    fresh.rename(path)
-    return server
 
 
 async def _body(receive: Any) -> bytes:
@@ -213,8 +199,8 @@ def _signed_in(session: AdminSession) -> bytes:
     return str(page).replace("{{session}}", kept.replace("<", "\\u003c")).encode()
 
 
-def _filled(name: str, words: dict[str, str]) -> bytes:
-    page = _template(name)
+def _refused(words: dict[str, str]) -> bytes:
+    page = _template("page.html").replace("{{more}}", _BACK)
     for word, text in words.items():
         page = page.replace("{{" + word + "}}", html.escape(text).replace("{{", "&#123;&#123;"))
     return page.encode()
@@ -224,5 +210,6 @@ def _template(name: str) -> str:
     return resources.files("pocketfleet.routing").joinpath("templates", name).read_text()
 
 
+_BACK = '\n<p><a href="{{dashboard}}">Back to the dashboard</a></p>'
 _SCRIPT = _template("signed_in.js")
 _POLICY = f"{_STYLE_ONLY}; script-src 'sha256-{base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()}'"

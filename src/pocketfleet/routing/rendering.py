@@ -167,7 +167,9 @@ def _quoted(path: Path) -> str:
 
 
 def _page(status: int, title: str, detail: str) -> str:
-    return _fill("page.html", {"status": status, "title": html.escape(title), "detail": html.escape(detail)})
+    return _fill(
+        "page.html", {"status": status, "title": html.escape(title), "detail": html.escape(detail), "more": ""}
+    )
 
 
 def _problem(config: Config, status: int, code: str, title: str, detail: str) -> str:

@@ -14,21 +14,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pocketfleet.domain.releases import Version
 from pocketfleet.errors import ArchiveRefused, SnapshotUnusable, WrongRange
 from pocketfleet.runtime.ages import recognise
-from pocketfleet.runtime.copying import copy_file, copy_tree, keep_reserve, plain
-from pocketfleet.runtime.databases import (
-    check,
-    copy_asleep,
-    copy_awake,
-    database_names,
-    is_database,
-    is_database_file,
-    settle,
-)
+from pocketfleet.runtime.copying import keep_reserve, plain
+from pocketfleet.runtime.databases import check, database_names, is_database, is_database_file, settle
 from pocketfleet.runtime.disk import disk_trouble, flush, flush_all, remove_tree
 from pocketfleet.runtime.errands import Errand, Progress, carry_out
 from pocketfleet.runtime.guest import FOLDERS
@@ -134,22 +126,6 @@ async def verify_archive(archive: Path, limits: Limits | None = None, progress: 
                 remove_tree(beside)
 
     await carry_out(work, progress)
-
-
-async def read_folder(source: Path, into: Path, progress: Progress | None = None) -> Opened:
-    """Copy somebody's PocketBase from a folder: a `pb_data`, or one that holds it, with its neighbours.
-
-    A PocketBase may be running on it: its databases are then copied through the backup API. `source` is not changed.
-    Raises ArchiveRefused with the reason, SnapshotUnusable, DiskTrouble.
-    """
-
-    def work(errand: Errand) -> Opened:
-        with disk_trouble("The folder could not be copied"), _all_or_nothing(into):
-            opened = _copy_folder(source, into, errand)
-            flush_all(into)
-        return opened
-
-    return await carry_out(work, progress)
 
 
 @contextlib.contextmanager
@@ -316,42 +292,3 @@ def _read_through(archive: Path, beside: Path, limits: Limits, errand: Errand) -
 def _is_database(layout: Layout, member: Member) -> bool:
     place = layout.place(member.path)
     return place is not None and len(place.parts) == 2 and place.parts[0] == DATA and is_database_file(place.name)
-
-
-def _copy_folder(source: Path, into: Path, errand: Errand) -> Opened:
-    layout = _folder_layout(source)
-    data = source.joinpath(*layout.data)
-
-    def skip(path: str) -> bool:
-        return path in (*PASSED_OVER, EXTRAS) or ("/" not in path and is_database_file(path))
-
-    copied = copy_tree(data, into / DATA, errand, skip=skip)
-    neighbours = () if layout.neighbours is None or not layout.data else FOLDERS
-    for name in neighbours:
-        if name != DATA and (data.parent / name).is_dir() and not (data.parent / name).is_symlink():
-            more = copy_tree(data.parent / name, into / name, errand)
-            copied.files, copied.bytes = copied.files + more.files, copied.bytes + more.bytes
-            copied.left_out += [f"{name}/{word}" for word in more.left_out]
-    for name in database_names(data):
-        _copy_database(data / name, data, into / DATA / name, errand)
-        copied.files, copied.bytes = copied.files + 1, copied.bytes + (into / DATA / name).stat().st_size
-    return _finished(into, "folder", "", copied.files, copied.bytes, copied.left_out, errand)
-
-
-def _folder_layout(source: Path) -> Layout:
-    if not source.is_dir():
-        raise ArchiveRefused(f"{source} is not a folder.")
-    places = [PurePosixPath("data.db"), PurePosixPath(DATA, "data.db")]
-    return find_layout(path for path in places if (source / path).is_file())
-
-
-def _copy_database(source: Path, below: Path, target: Path, errand: Errand) -> None:
-    """A `-shm` beside it means that somebody may have it open."""
-    awake = source.with_name(f"{source.name}-shm").exists()
-    try:
-        (copy_awake if awake else copy_asleep)(source, below, target, errand)
-    except sqlite3.Error as error:
-        if "not a database" not in str(error):
-            raise ArchiveRefused(f"The database {source.name} cannot be copied: {error}.") from error
-        target.unlink(missing_ok=True)
-        copy_file(source, target, errand)

@@ -18,6 +18,11 @@ async def create(guest: Guest, token: str, record_id: str, email: str, password:
     return await _ask(guest, token, "POST", _path(guest), body)
 
 
+async def readdress(guest: Guest, token: str, record_id: str, email: str) -> bool:
+    """Whether PocketBase gave it this address."""
+    return await _ask(guest, token, "PATCH", f"{_path(guest)}/{record_id}", {"email": email})
+
+
 async def delete(guest: Guest, token: str, record_id: str) -> bool:
     """Whether PocketBase took it away; it refuses to take the last one."""
     return await _ask(guest, token, "DELETE", f"{_path(guest)}/{record_id}")

@@ -110,6 +110,20 @@ def make(connection: sqlite3.Connection, record_id: str, email: str) -> Superuse
     return made
 
 
+def readdress(connection: sqlite3.Connection, record_id: str, email: str) -> None:
+    """Give one of ours, if it is there, this address. Where somebody else made one with it, that one takes its place:
+    ours goes."""
+    there = find(connection, record_id, email)
+    if there is None or there.record_id != record_id or there.email.lower() == email.lower():
+        return
+    table = _table(connection)
+    taken = connection.execute(f"SELECT 1 FROM {table} WHERE lower(email) = lower(?)", [email]).fetchone()  # noqa: S608
+    if taken is not None:
+        remove(connection, record_id)
+    else:
+        connection.execute(f"UPDATE {table} SET email = ? WHERE id = ?", [email, record_id])  # noqa: S608
+
+
 def remove(connection: sqlite3.Connection, record_id: str) -> Removal:
     """Take one of ours away, and with it every token and password that it had."""
     with _transaction(connection):

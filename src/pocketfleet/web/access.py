@@ -14,14 +14,24 @@ from django.utils import timezone
 
 from pocketfleet.actions.instances import find_instance
 from pocketfleet.actions.teams import find_team, own_team
+from pocketfleet.actions.uploads import find_upload
 from pocketfleet.domain.roles import Verb, roles_that_may
-from pocketfleet.errors import InstanceNotFound, NotAllowed, OperationNotFound, RehearsalNotFound, TeamNotFound
-from pocketfleet.models import Instance, Operation, Rehearsal, Team, Token, User
+from pocketfleet.errors import (
+    InstanceNotFound,
+    NotAllowed,
+    OperationNotFound,
+    RehearsalNotFound,
+    TeamNotFound,
+    UploadNotFound,
+)
+from pocketfleet.models import Instance, Operation, Rehearsal, Team, Token, Upload, User
 from pocketfleet.web.callers import Caller, caller_of
 from pocketfleet.web.hub import Changed
 
 #: Kinds of changes whose key is an instance's id.
 _OF_INSTANCE = ("instance", "copy", "event", "usage")
+#: What an upload is good for: a restore, or an import. Who may neither has none to send.
+_UPLOADS = (Verb.OPERATE, Verb.CREATE)
 
 
 def instance_for(request: HttpRequest, reference: str, verb: Verb = Verb.VIEW) -> Instance:
@@ -59,6 +69,36 @@ def team_to_create_in(request: HttpRequest, team_id: str | None) -> Team:
         scoped = caller.token.team_id if caller.token is not None else None
         team_id = scoped or own_team(caller.user).id
     return team_for(request, team_id, Verb.CREATE)
+
+
+def team_to_upload_to(caller: Caller, team_id: str = "", instance_ref: str = "") -> Team:
+    """In whose storage an upload counts: the team of the instance that it is for, the given one, the one that a token
+    is for, or the caller's own. Raises InstanceNotFound, TeamNotFound, NotAllowed."""
+    token = caller.token
+    if token is not None and not {*_UPLOADS} & {*token.verbs}:
+        raise NotAllowed("This token may not upload: it lacks “operate” and “create”.")
+    if instance_ref:
+        return instance_of(caller, instance_ref, Verb.DATA).team or own_team(caller.user)
+    if token is not None and token.instances and not team_id:
+        theirs = Instance.objects.filter(seen_instances(caller), deleted_at=None).select_related("team").first()
+        return (theirs.team if theirs is not None else None) or own_team(caller.user)
+    team = find_team(team_id or (token.team_id if token is not None else None) or own_team(caller.user).id)
+    if not caller.may(Verb.VIEW, team.id):
+        raise TeamNotFound(f"There is no team “{team_id[:40]}”.")
+    if not any(caller.may(verb, team.id) for verb in _UPLOADS):
+        raise _refused(caller, Verb.CREATE)
+    return team
+
+
+def upload_for(request: HttpRequest, upload_id: str) -> Upload:
+    """The upload with this id, if it is the caller's to use: it is of a team of theirs where their role may, and so may
+    their token, or it came with that very one. Raises UploadNotFound."""
+    caller, found = caller_of(request), find_upload(upload_id)
+    by_role = Caller(caller.user, caller.via)
+    asking = by_role if caller.token is not None and found.token_id == caller.token.pk else caller
+    if not found.sha256 or not any(asking.may(verb, found.team_id) for verb in _UPLOADS):
+        raise UploadNotFound(f"There is no upload “{upload_id[:40]}”; upload the file first.")
+    return found
 
 
 def operator_for(request: HttpRequest) -> Caller:
@@ -148,13 +188,6 @@ def seen_teams(caller: Caller) -> Q:
 def mine(caller: Caller) -> Q:
     """The teams that the caller is in, for operators too, who may see all."""
     return Q(pk__in=list(caller.roles)) & seen_teams(caller)
-
-
-def teams_that_may_grow(caller: Caller) -> list[str]:
-    """Ids of the caller's teams in which they may make or restore something."""
-    may = roles_that_may(Verb.CREATE)
-    only = caller.token.team_id if caller.token is not None else None
-    return [team for team, role in caller.roles.items() if role in may and only in (None, team)]
 
 
 def visible(caller: Caller, changes: list[Changed]) -> list[Changed]:

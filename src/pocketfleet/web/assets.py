@@ -25,6 +25,7 @@ _FILES = {
     "accounts.js": ("pocketfleet.web", "static/accounts.js"),
     "versions.css": ("pocketfleet.web", "static/versions.css"),
     "versions.js": ("pocketfleet.web", "static/versions.js"),
+    "stream.js": ("pocketfleet.web", "static/stream.js"),
     "app.js": ("pocketfleet.web", "static/app.js"),
     "logs.js": ("pocketfleet.web", "static/logs.js"),
     "upload.js": ("pocketfleet.web", "static/upload.js"),

@@ -41,6 +41,8 @@ SENTENCES = {
     "delete_team": "ended the team “{name}”",
     "invite": "invited {email} as {role}",
     "withdraw_invitation": "withdrew the invitation of {email}",
+    "invite_to_sign_up": "invited {email} to make an account",
+    "withdraw_sign_up_invitation": "withdrew the invitation of {email} to make an account",
     "join_team": "joined the team as {role}",
     "change_role": "made {person} {after} instead of {before}",
     "remove_member": "removed {name} from the team",

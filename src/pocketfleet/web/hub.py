@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from pocketfleet.bell import Bell
+from pocketfleet.web.open_streams import OpenStreams
 
 log = logging.getLogger("pocketfleet.hub")
 
@@ -86,7 +87,7 @@ class Hub:
         self._starting = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hub")
         #: event streams that are open now
-        self.streams = 0
+        self.streams = OpenStreams()
         #: set when the process is about to end
         self.ended = asyncio.Event()
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
-from zoneinfo import available_timezones
 
 from django.http import QueryDict
-from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
 
 from pocketfleet.domain.policies import Policy
 from pocketfleet.models import Instance
@@ -91,14 +87,3 @@ class PolicyForm:
     def week(self) -> list[dict[str, Any]]:
         """The days, with whether they are chosen."""
         return [{"number": number, "name": name, "chosen": number in self.days} for number, name in enumerate(DAYS)]
-
-    @property
-    def zones(self) -> SafeString:
-        """All that this machine knows, as options; hundreds, so they are laid out once."""
-        return _zones()
-
-
-@cache
-def _zones() -> SafeString:
-    zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
-    return format_html_join("", '<option value="{}">', ((zone,) for zone in zones))

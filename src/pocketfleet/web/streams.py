@@ -14,17 +14,15 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 
-from pocketfleet.errors import TooManyStreams
 from pocketfleet.logs import LogLine
 from pocketfleet.web import reading
 from pocketfleet.web.access import about_instance, known_again, visible
 from pocketfleet.web.callers import Caller, Via, caller_of
 from pocketfleet.web.hub import Changed, Feed, Hub
+from pocketfleet.web.open_streams import Seat
 
 #: Seconds of silence after which a comment is sent, so that nobody on the way takes the stream for dead.
 KEEP_ALIVE = 15.0
-#: Streams that one process carries; each costs a thread that sleeps, and a descriptor.
-STREAMS = 500
 #: Seconds between two events of one operation or of a page: what changes faster is shown together.
 CALM = 0.1
 PAGE_CALM = 0.4
@@ -54,6 +52,17 @@ class Listener:
         session = getattr(request, "session", None)
         self._session = session.session_key if session is not None and self._caller.via is Via.SESSION else None
 
+    @property
+    def person(self) -> str:
+        """Whose stream it is."""
+        return str(self._caller.user.pk)
+
+    @property
+    def way_in(self) -> str:
+        """How they came: one session, one token, or this machine's command line."""
+        token = self._caller.token
+        return f"token {token.pk}" if token is not None else f"{self._caller.via} {self._session or ''}"
+
     def still_there(self) -> bool:
         """Whether they may go on; some queries."""
         now = known_again(self._caller, self._session)
@@ -74,16 +83,27 @@ class Listener:
 async def respond(hub: Hub, listener: Listener, events: AsyncGenerator[Event, None]) -> StreamingHttpResponse:
     """An answer of these events; nothing is read ahead of a slow client, and it ends for who may come in no longer.
 
-    Raises TooManyStreams.
+    Raises TooManyStreams, TooManyOwnStreams.
     """
-    if hub.streams >= STREAMS:
-        raise TooManyStreams("Too many event streams are open on this server; try again later.", retry_after=10)
+    seat = hub.streams.enter(listener.person, listener.way_in)
     # the request's own connection would lie open for as long as the stream lives
     await sync_to_async(_close_connection)()
-    response = StreamingHttpResponse(_on_the_wire(hub, listener, events), content_type="text/event-stream")
+    response = _Stream(_on_the_wire(hub, listener, events, seat), content_type="text/event-stream")
+    response.seat = seat
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+class _Stream(StreamingHttpResponse):
+    """Gives its place back also where nobody ever began to read it."""
+
+    seat: Seat
+
+    def close(self) -> None:
+        """For Django."""
+        self.seat.leave()
+        super().close()
 
 
 def _close_connection() -> None:
@@ -148,10 +168,9 @@ async def _rest(feed: Feed, seconds: float) -> None:
 
 
 async def _on_the_wire(
-    hub: Hub, listener: Listener, events: AsyncGenerator[Event, None]
+    hub: Hub, listener: Listener, events: AsyncGenerator[Event, None], seat: Seat
 ) -> AsyncGenerator[bytes, None]:
     """Events as bytes, a comment after every silence, and an end when the client goes or the process stops."""
-    hub.streams += 1
     ended: asyncio.Future[bool] = asyncio.ensure_future(hub.ended.wait())
     coming: asyncio.Future[Event | None] = asyncio.ensure_future(_next(events))
     asked = time.monotonic()
@@ -174,7 +193,7 @@ async def _on_the_wire(
             yield bytes(event)
             coming = asyncio.ensure_future(_next(events))
     finally:
-        hub.streams -= 1
+        seat.leave()
         for task in (coming, ended):
             task.cancel()
         await asyncio.gather(coming, ended, return_exceptions=True)

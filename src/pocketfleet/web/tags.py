@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from pocketfleet.web.assets import asset_url
 from pocketfleet.web.charts import size_words
+from pocketfleet.web.zones import options
 
 register = template.Library()
 
@@ -21,6 +22,12 @@ _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 def asset(name: str) -> str:
     """The address of a static file."""
     return asset_url(name)
+
+
+@register.simple_tag
+def zones() -> SafeString:
+    """The time zones of a `<datalist>`."""
+    return options()
 
 
 @register.simple_tag

@@ -1,6 +1,7 @@
 """Large files beside Django: uploads into `incoming/`, downloads of finished backups.
 
-POST      /api/v1/uploads                              the file as the whole body -> 201 {upload, size, sha256}
+POST      /api/v1/uploads                              the file as the whole body -> 201 {upload, size, sha256};
+                                                       ?instance= or ?team= says what it is for
 GET, HEAD /api/v1/instances/{ref}/backups/{name}/file  a backup; ranges are served
 
 Whoever asks is known before the first byte is taken; nothing is ever held in memory whole.
@@ -20,6 +21,7 @@ from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import parse_qs
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -28,27 +30,23 @@ from django.db import connection
 from django.http import HttpResponse
 from ninja.utils import check_csrf
 
-from pocketfleet.actions import copies
-from pocketfleet.actions.limits import check_storage
+from pocketfleet.actions import copies, uploads
 from pocketfleet.actions.records import Whence, whence
 from pocketfleet.config import Config
-from pocketfleet.domain.hostnames import new_id
 from pocketfleet.domain.roles import Verb
 from pocketfleet.errors import (
     BackupNotFound,
     DiskTrouble,
     MethodNotAllowed,
-    NotAllowed,
     NotFromHere,
     NotSignedIn,
     PocketfleetError,
     RangeNotServed,
-    StorageFull,
     TooLarge,
 )
-from pocketfleet.models import Backup, Team
+from pocketfleet.models import Backup
 from pocketfleet.web import problems
-from pocketfleet.web.access import instance_of, teams_that_may_grow
+from pocketfleet.web.access import instance_of, team_to_upload_to
 from pocketfleet.web.asgi import Message, Receive, Scope, Send, announced
 from pocketfleet.web.callers import Caller, Via, identify
 from pocketfleet.web.middleware import address_of, guards, refusal
@@ -63,9 +61,15 @@ OPENAPI: dict[str, dict[str, Any]] = {
         "post": {
             "operationId": "upload_file",
             "summary": "Upload a backup",
-            "description": "The zip itself is the body. It is removed after a day if nothing uses it.",
+            "description": "The zip itself is the body. It belongs to a team: that of the instance that it is for, the"
+            " given one, else your own. It counts in that team's storage, its members may use it, and it is removed"
+            " after a day if nothing does.",
             "tags": ["transfers"],
             "security": _SECURITY,
+            "parameters": [
+                {"in": "query", "name": name, "required": False, "schema": {"type": "string"}}
+                for name in ("instance", "team")
+            ],
             "requestBody": {"required": True, "content": _ZIP},
             "responses": {
                 "201": {
@@ -172,22 +176,36 @@ def _caller(scope: Scope) -> tuple[Caller, str]:
 
 
 async def _upload(scope: Scope, receive: Receive, send: Send, caller: Caller) -> None:
-    """1 room enough, 2 into a `.part`, 3 flushed, 4 renamed. What breaks off leaves nothing."""
+    """1 room enough, 2 a row that says whose it is, 3 into a `.part`, 4 flushed, 5 renamed. What breaks off leaves
+    nothing."""
     if scope["method"] != "POST":
         raise MethodNotAllowed("Send a file with POST.", allow="POST")
-    if caller.token is not None and not {Verb.OPERATE, Verb.CREATE} & set(caller.token.verbs):
-        raise NotAllowed("This token may not upload: it lacks “operate” and “create”.")
     config: Config = settings.CONFIG
     _check_size(announced(scope), config)
     _check_room(announced(scope), config)
-    await sync_to_async(_check_storage)(caller, announced(scope))
-    upload_id = new_id()
+    upload_id = await sync_to_async(_begin)(scope, caller)
+    try:
+        size, sha256 = await _take(receive, upload_id, caller)
+    except BaseException:
+        await asyncio.shield(sync_to_async(uploads.forget_upload)(upload_id))
+        raise
+    await _answer(send, 201, {"upload": upload_id, "size": size, "sha256": sha256})
+
+
+def _begin(scope: Scope, caller: Caller) -> str:
+    asked = parse_qs(scope["query_string"].decode("ascii", "replace"))
+    team = team_to_upload_to(caller, *(asked.get(name, [""])[0][:100] for name in ("team", "instance")))
+    return uploads.begin_upload(team.id, announced(scope), token=caller.token, acting_user=caller.user)
+
+
+async def _take(receive: Receive, upload_id: str, caller: Caller) -> tuple[int, str]:
+    config: Config = settings.CONFIG
     with _part(config.upload(upload_id)) as opened:
         size, digest = await _write_all(receive, opened, config)
+        sha256 = digest.hexdigest()
+        await sync_to_async(uploads.finish_upload)(upload_id, size, sha256, acting_user=caller.user)
         await asyncio.to_thread(_finish, opened, config.upload(upload_id))
-    sha256 = digest.hexdigest()
-    await sync_to_async(copies.note_upload)(upload_id, size, sha256, acting_user=caller.user)
-    await _answer(send, 201, {"upload": upload_id, "size": size, "sha256": sha256})
+    return size, sha256
 
 
 @contextlib.contextmanager
@@ -242,22 +260,6 @@ def _check_room(needed: int, config: Config) -> None:
     free = shutil.disk_usage(config.home).free
     if free - needed < _RESERVE:
         raise DiskTrouble("The disk is nearly full. Make room on it, then upload again.", free=free)
-
-
-def _check_storage(caller: Caller, more: int) -> None:
-    """Whether any team that the upload could be for has room. Raises StorageFull."""
-    if caller.user.is_superuser:
-        return
-    refusals = []
-    for team in Team.objects.filter(pk__in=teams_that_may_grow(caller)):
-        try:
-            check_storage(team, more)
-        except StorageFull as error:
-            refusals.append(error)
-        else:
-            return
-    if refusals:
-        raise refusals[0]
 
 
 def _finish(opened: BinaryIO, target: Path) -> None:

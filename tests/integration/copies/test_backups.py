@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from pocketfleet.runtime import inspect
-from pocketfleet.runtime.archives import read_archive, read_folder, verify_archive, write_backup
+from pocketfleet.runtime.archives import read_archive, verify_archive, write_backup
 from tests.integration.copies.notebooks import RELEASES, Notebook, Shelf, papers_in, words_in
 from tests.integration.runtime.rooms import until
 
@@ -98,15 +98,3 @@ def _pack(packed: zipfile.ZipFile, folder: Path, prefix: str) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             packed.write(path, f"{prefix}/{path.relative_to(folder)}")
-
-
-@pytest.mark.parametrize("release", [RELEASES[0], RELEASES[-1]])
-async def test_a_folder_is_read_while_pocketbase_runs_on_it(shelf: Shelf, release: str) -> None:
-    book = await shelf.notebook(release)
-    async with book.writers():
-        before = dict(book.ledger)
-        read = await read_folder(book.guest.folder, shelf.house.config.incoming / "one")
-    held = words_in(read.folder)
-    assert before.items() <= held.items() <= book.ledger.items()
-    assert inspect.migrations_applied(read.folder)
-    assert await book.notes() == book.ledger

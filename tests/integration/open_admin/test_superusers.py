@@ -50,9 +50,23 @@ class Desk:
         return await self.yard.database.call(lambda: list(MadeSuperuser.objects.filter(instance=instance)))
 
     async def loses(self, instance: Instance, email: str = ANA) -> None:
-        await self.yard.ask(records.revoke_superusers, instance.id, [email])
+        person = await self.person(email)
+        await self.yard.ask(records.revoke_superusers, instance.id, [person.pk])
         await self.yard.workshop.fleet.renew([instance.id])
         await self.superusers.settle(instance.id)
+
+    async def moves(self, instance: Instance, to: str, *, awake: bool) -> User:
+        """Ana's address is another one now, and node has heard of it."""
+        ana = await self.person()
+        ana.email = to
+        await self.yard.database.call(ana.save)
+        await (self.yard.wake(instance) if awake else self.yard.sleep(instance))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(records, "entitled_to", lambda _: [ana])
+            await self.yard.ask(records.members_changed, [instance.id])
+        await self.yard.workshop.fleet.renew([instance.id])
+        await self.superusers.settle(instance.id)
+        return ana
 
     async def asleep(self, instance: Instance) -> bool:
         return instance.id not in self.yard.workshop.supervisor.awake()
@@ -254,7 +268,7 @@ async def test_nothing_is_made_or_taken_away_while_an_operation_holds_it(yard: Y
 @pytest.mark.parametrize("version", ["0.22.27", NEWEST])
 async def test_admin_sync(yard: Yard, desk: Desk, version: str, awake: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     instance = await yard.create(version=version)
-    team = [ANA, EMAIL, "Bob@example.org"]
+    team = [await desk.person(email) for email in (ANA, EMAIL, "Bob@example.org")]
     for module in (members, records):
         monkeypatch.setattr(module, "members_of", lambda instance: list(team))
     if awake:
@@ -263,8 +277,8 @@ async def test_admin_sync(yard: Yard, desk: Desk, version: str, awake: bool, mon
     await desk.superusers.settle(instance.id)
     assert await desk.asleep(instance) is not awake
     assert await people(await yard.wake(instance)) == {EMAIL, ANA, "bob@example.org"}
-    team.remove("Bob@example.org")
-    team.append("eve@example.org")
+    team.pop()
+    team.append(await desk.person("eve@example.org"))
     await yard.ask(records.members_changed, [instance.id])
     await yard.workshop.fleet.renew([instance.id])
     await desk.superusers.settle(instance.id)
@@ -278,7 +292,7 @@ async def test_admin_sync(yard: Yard, desk: Desk, version: str, awake: bool, mon
 
 async def test_a_member_who_opens_what_is_synced_is_the_same_superuser(yard: Yard, desk: Desk) -> None:
     instance = await yard.create()
-    await yard.database.call(records.want_superuser, instance.id, ANA)
+    await yard.database.call(records.want_superuser, instance.id, await desk.person())
     await desk.superusers.settle(instance.id)
     await desk.opens(instance)
     assert len(await desk.rows(instance)) == 1
@@ -393,3 +407,47 @@ async def test_access_is_lost_where_it_is_switched_off_too(yard: Yard, desk: Des
     await yard.ask(set_power, instance.id, "on")
     await yard.workshop.fleet.renew([instance.id])
     assert await status_with(desk, instance, session) in (401, 403)
+
+
+@pytest.mark.parametrize("awake", [False, True], ids=["asleep", "awake"])
+@pytest.mark.parametrize("version", ["0.22.27", NEWEST])
+async def test_theirs_goes_with_them_to_another_address(yard: Yard, desk: Desk, version: str, awake: bool) -> None:
+    instance = await yard.create(version=version)
+    first = await desk.opens(instance)
+    ana = await desk.moves(instance, "ana@elsewhere.example", awake=awake)
+    assert await people(await yard.wake(instance)) == {EMAIL, "ana@elsewhere.example"}
+    again = await desk.opens(instance)
+    key = "model" if version.startswith("0.22") else "record"
+    assert again.value[key]["id"] == first.value[key]["id"]
+    await yard.database.call(ana.delete)
+    await desk.superusers.look()
+    assert await status_with(desk, instance, again) in (401, 403), "whose account is gone has no way in"
+    assert await people(await yard.wake(instance)) == {EMAIL}
+
+
+async def test_to_an_address_that_has_a_superuser_already(yard: Yard, desk: Desk) -> None:
+    instance = await yard.create()
+    await desk.opens(instance)
+    await desk.moves(instance, EMAIL, awake=False)
+    assert await people(await yard.wake(instance)) == {EMAIL}
+    [row] = await desk.rows(instance)
+    assert (row.ours, row.email, row.made_at is not None) == (False, EMAIL, True)
+    await desk.moves(instance, ANA, awake=True)
+    assert await people(await yard.wake(instance)) == {EMAIL, ANA}, "what others made stays where it is"
+
+
+@pytest.mark.parametrize("version", ["0.22.27", NEWEST])
+async def test_a_session_of_one_that_others_made_does_not_come_back_with_older_data(
+    yard: Yard, desk: Desk, version: str
+) -> None:
+    instance = await yard.create(version=version)
+    session = await desk.opens(instance, EMAIL)
+    made = await yard.ended(await yard.ask(copies.snapshot_instance, instance.id))
+    await desk.loses(instance, EMAIL)
+    assert await status_with(desk, instance, session) in (401, 403)
+    restored = await yard.ask(rollback_instance, instance.id, made.result["snapshot"], accept_loss=True)
+    await yard.ended(restored)
+    assert await status_with(desk, instance, session) in (401, 403)
+    assert await people(await yard.wake(instance)) == {EMAIL}
+    told = Event.objects.filter(instance=instance, kind="superuser_stays")
+    assert await yard.database.call(told.count) == 2, "that it is there again is said again"

@@ -243,8 +243,12 @@ async def test_what_cannot_be_undone_is_said_and_the_rest_is(database: Database,
 
 @pytest.mark.parametrize(
     "full",
-    [OSError(errno.ENOSPC, "No space left on device"), DiskTrouble("nearly full", free=0)],
-    ids=["refused", "reserve"],
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        DiskTrouble("nearly full", free=0),
+        DiskTrouble("it lies aside", half_undone=True),
+    ],
+    ids=["refused", "reserve", "half undone"],
 )
 async def test_what_a_full_disk_keeps_from_being_undone_waits_for_room(
     database: Database, toy: Toy, monkeypatch: pytest.MonkeyPatch, full: Exception

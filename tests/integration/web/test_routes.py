@@ -12,7 +12,18 @@ from django.utils import timezone
 
 from pocketfleet.actions.tokens import digest
 from pocketfleet.domain.states import OperationState
-from pocketfleet.models import Backup, Instance, Invitation, Membership, Operation, Rehearsal, Snapshot, Team, User
+from pocketfleet.models import (
+    Backup,
+    Instance,
+    Invitation,
+    Membership,
+    Operation,
+    Rehearsal,
+    Snapshot,
+    Team,
+    Upload,
+    User,
+)
 from pocketfleet.web.urls import urlpatterns
 from tests.integration.web.served import Served, make_instance
 
@@ -101,6 +112,8 @@ def make_shop(served: Served, name: str = "shop", *, ids: bool = True, **fields:
         return shop
     Snapshot.objects.create(id=SNAPSHOT, instance=shop, purpose="checkpoint", release="0.36.9")
     Backup.objects.create(instance=shop, name="one.zip", purpose="manual", release="0.36.9", sha256="0" * 64)
+    if shop.team is not None:
+        Upload.objects.create(id="uploaded1234567", team=shop.team, size=3, sha256="0" * 64)
     path = served.config.backups / shop.id / "one.zip"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"zip")

@@ -22,9 +22,9 @@ from pocketfleet.actions.records import changed
 from pocketfleet.domain.states import OperationState, StepState
 from pocketfleet.logs import InstanceLog
 from pocketfleet.models import Change
-from pocketfleet.web import streams
+from pocketfleet.web import open_streams, streams
 from pocketfleet.web.hub import PENDING
-from tests.integration.web.served import Served, make_instance, make_many, show_process
+from tests.integration.web.served import Served, make_instance, make_many, make_person, show_process
 
 API = "/api/v1"
 
@@ -165,8 +165,8 @@ def test_a_client_that_goes_ends_its_stream(served: Served) -> None:
         clients = [served.client(authorization=served.operator.headers["authorization"]) for _ in range(3)]
         opened = [stack.enter_context(events(client, f"{API}/events")) for client in clients]
         assert [next(stream)[0] for stream in opened] == ["hello"] * 3
-        assert (hub.streams, hub.listeners) == (3, 3)
-    until(lambda: (hub.streams, hub.listeners) == (0, 0))
+        assert (hub.streams.count, hub.listeners) == (3, 3)
+    until(lambda: (hub.streams.count, hub.listeners) == (0, 0))
 
 
 def test_silence_is_filled_with_comments(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_silence_is_filled_with_comments(served: Served, monkeypatch: pytest.Mon
 
 
 def test_there_is_a_limit_to_open_streams(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "STREAMS", 1)
+    monkeypatch.setattr(open_streams, "STREAMS", 1)
     with events(served.operator, f"{API}/events") as stream:
         next(stream)
         other = served.client(authorization=served.operator.headers["authorization"])
@@ -188,6 +188,25 @@ def test_there_is_a_limit_to_open_streams(served: Served, monkeypatch: pytest.Mo
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "10"
         assert refused.json()["code"] == "too_many_streams"
+
+
+def test_one_person_does_not_take_them_all(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_streams, "PER_WAY_IN", 1)
+    monkeypatch.setattr(open_streams, "PER_PERSON", 2)
+    ana, ben = make_person("ana"), make_person("ben")
+    first, second, third = (served.bearer(ana) for _ in range(3))
+    with events(first, f"{API}/events") as one, events(second, f"{API}/events") as two:
+        next(one)
+        next(two)
+        again = served.client(authorization=second.headers["authorization"])
+        for refused in (again.get(f"{API}/events"), third.get(f"{API}/events"), served.browser(ana).http.get("/live")):
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_own_streams")
+            assert refused.headers["retry-after"] == "10"
+        with events(served.bearer(ben), f"{API}/events") as other:
+            assert next(other)[0] == "hello"
+    until(lambda: served.server._hub.streams.count == 0)
+    with events(third, f"{API}/events") as after:
+        assert next(after)[0] == "hello"
 
 
 def test_a_page_is_told_to_look_again_and_gets_nothing_twice(served: Served) -> None:

@@ -101,6 +101,6 @@ def test_an_image_on_somebodys_page_signs_nobody_in(served: Served) -> None:
 def test_a_switched_off_account_leaves_no_superuser_under_any_address(served: Served) -> None:
     ana = make_person("ana")
     shop = make_instance("shop", team=team_with(ana, Role.MAINTAINER).id)
-    want_superuser(shop.id, address_of(ana))
+    want_superuser(shop.id, ana)
     operators.switch_account_off(ana.pk, acting_user=served.operator_user())
     assert not MadeSuperuser.objects.filter(revoked_at=None).exists()

@@ -6,14 +6,18 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from django.utils import timezone
 
-from pocketfleet.models import Audit, Backup
-from tests.integration.web.served import OPERATOR_TOKEN, Served, make_instance
+from pocketfleet.actions import limits, teams, uploads
+from pocketfleet.domain.roles import Role
+from pocketfleet.models import Audit, Backup, Membership, Upload
+from tests.integration.web.served import OPERATOR_TOKEN, Served, make_instance, make_person
 
 UPLOADS = "/api/v1/uploads"
 SIZE = 150_000_000
@@ -193,3 +197,55 @@ def test_paths_that_lead_elsewhere_are_no_transfers(served: Served) -> None:
         answer: httpx.Response = served.operator.get(path)
         assert answer.status_code == 404
     assert not Path("/tmp/file").exists()
+
+
+# Whose an upload is
+
+
+def test_an_upload_is_its_teams_alone_and_counts_there_while_it_waits(served: Served) -> None:
+    ana, ben, eve = (make_person(name) for name in ("ana", "ben", "eve"))
+    team = teams.create_team("Acme", acting_user=ana)
+    for person, role in ((ben, Role.MAINTAINER), (eve, Role.VIEWER)):
+        Membership.objects.create(team=team, user=person, role=role)
+    shop = make_instance("shop", team=team.id)
+    client = {person.username: served.bearer(person) for person in (ana, ben, eve)}
+    limits.set_limits(team.id, awake=None, storage=1000, acting_user=served.operator_user())
+    upload = client["ana"].post(f"{UPLOADS}?instance=shop", content=b"x" * 600).json()["upload"]
+    assert limits.team_storage(team.id) == 600
+    assert client["ana"].post(f"{UPLOADS}?instance=shop", content=b"x" * 401).json()["code"] == "storage_limit"
+    assert client["ana"].post(f"{UPLOADS}?team={team.id}", content=iter([b"x" * 401])).json()["code"] == "storage_limit"
+    assert Upload.objects.count() == 1, "what was refused leaves no row"
+    assert len(list(served.config.incoming.iterdir())) == 1
+
+    def use(who: httpx.Client) -> int:
+        return who.post("/api/v1/imports", json={"name": "fresh", "upload": upload}).status_code
+
+    assert use(client["eve"]) == 404
+    assert use(served.bearer(make_person("stranger"))) == 404
+    assert client["eve"].post(f"{UPLOADS}?team={team.id}", content=b"x").status_code == 403
+    assert served.bearer(make_person("other")).post(f"{UPLOADS}?team={team.id}", content=b"x").status_code == 404
+    Membership.objects.filter(user=ana, team=team).delete()
+    assert use(client["ana"]) == 404, "whoever is in the team no more uses it no more"
+    restored = client["ben"].post(f"/api/v1/instances/{shop.id}/restore", json={"upload": upload})
+    assert restored.status_code == 202, "its own bytes do not stand in its way"
+
+
+def test_a_token_of_one_instance_uploads_for_it_and_uses_that(served: Served) -> None:
+    ana = make_person("ana")
+    shop = make_instance("shop", team=teams.own_team(ana).id)
+    client = served.bearer(ana, instances=[shop], verbs=["view", "operate", "data"])
+    upload = client.post(UPLOADS, content=b"x").json()["upload"]
+    assert Upload.objects.get().team == teams.own_team(ana)
+    other = served.bearer(ana, instances=[shop], verbs=["view", "operate", "data"])
+    body = {"upload": upload}
+    assert other.post("/api/v1/instances/shop/restore", json=body).status_code == 404
+    assert client.post("/api/v1/instances/shop/restore", json=body).status_code == 202
+
+
+def test_rows_whose_file_never_came_are_forgotten(tables: None) -> None:
+    team = teams.own_team(make_person("ana"))
+    kept, lost, fresh = (Upload.objects.create(team=team, size=1) for _ in range(3))
+    Upload.objects.exclude(pk=fresh.pk).update(created_at=timezone.now() - timedelta(hours=2))
+    uploads.forget_uploads_without_files({kept.id}, timedelta(hours=1))
+    assert set(Upload.objects.values_list("id", flat=True)) == {kept.id, fresh.id}
+    assert lost.id not in Upload.objects.values_list("id", flat=True)

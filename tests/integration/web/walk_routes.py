@@ -28,6 +28,8 @@ WHO: dict[str, tuple[int | str, ...]] = {
     # what only those find who have it
     "nobody has it": (401, 404, 404, 404, 404, 404, 404),
     "nobody has it, person": (401, 404, 404, 404, 404, 404, 403),
+    # an upload of the team's, by a form that says what is wrong beside the field
+    "uploads": (401, 422, "yes", "yes", 422, "yes", 403),
     "a member, person": (401, 409, 409, 409, 404, 404, 403),
 }
 
@@ -113,7 +115,7 @@ PAGES = (
     Route("POST", "/new/create", "a person", 200, {"name": "fresh"}),
     Route("GET", "/names", "a person"),
     Route("GET", "/import", "a person"),
-    Route("POST", "/import", "a person", 303, {"name": "fresh", "upload": "uploaded1234567"}),
+    Route("POST", "/import", "uploads", 303, {"name": "fresh", "upload": "uploaded1234567"}),
     Route("GET", "/instances/{ref}", "view"),
     Route("GET", "/instances/{ref}/usage", "view"),
     Route("GET", "/instances/{ref}/making", "view"),

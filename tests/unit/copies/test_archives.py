@@ -15,7 +15,7 @@ import pytest
 
 from pocketfleet.errors import ArchiveRefused, DiskTrouble
 from pocketfleet.runtime import unpacking
-from pocketfleet.runtime.archives import read_archive, read_folder, verify_archive, write_backup
+from pocketfleet.runtime.archives import read_archive, verify_archive, write_backup
 from pocketfleet.runtime.unpacking import Limits
 from tests.unit.copies.folders import small_data
 
@@ -266,30 +266,6 @@ async def test_a_comment_that_lies_is_only_a_comment(tmp_path: Path) -> None:
 
     read = await read_archive(archive_of(tmp_path, lying), tmp_path / "into")
     assert read.release == ""
-
-
-@pytest.mark.parametrize("where", ["", "pb_data"])
-async def test_a_folder(tmp_path: Path, where: str) -> None:
-    source = tmp_path / "site"
-    small_data(source)
-    (source / "pb_hooks").mkdir()
-    (source / "pb_hooks" / "main.pb.js").write_text("x")
-    (source / "pb_hooks" / "secret").symlink_to("/etc/passwd")
-    (source / "pocketbase").write_text("executable")
-    before = sorted(path.name for path in (source / "pb_data").iterdir())
-    read = await read_folder(source / where, tmp_path / "into")
-    assert read.full == (where == "")
-    assert sorted(path.name for path in (source / "pb_data").iterdir()) == before
-    assert not (read.folder / "pb_hooks" / "secret").is_symlink()
-    assert bool(read.left_out) == (where == "")
-    assert not (read.folder / "pocketbase").exists()
-
-
-async def test_folders_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveRefused, match="no data"):
-        await read_folder(tmp_path, tmp_path / "into")
-    with pytest.raises(ArchiveRefused, match="not a folder"):
-        await read_folder(tmp_path / "nowhere", tmp_path / "into")
 
 
 def test_a_list_with_more_files_than_allowed_is_counted_before_it_is_parsed(tmp_path: Path) -> None:

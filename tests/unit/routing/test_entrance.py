@@ -49,8 +49,8 @@ def test_the_policy_names_the_very_script_that_is_in_the_page() -> None:
 
 
 def test_words_of_an_error_are_text() -> None:
-    words = {"title": "<b>{{detail}}", "detail": "a & b", "dashboard": "http://localhost/"}
-    page = entrance._filled("turned_away.html", words).decode()
+    words = {"status": "403", "title": "<b>{{detail}}", "detail": "a & b", "dashboard": "http://localhost/"}
+    page = entrance._refused(words).decode()
     assert "<b>" not in page
     assert html.unescape(page).count("{{detail}}") == 2
     assert "a &amp; b" in page

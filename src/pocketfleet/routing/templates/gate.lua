@@ -100,7 +100,7 @@ local function refuse(txn, answer)
     local body, kind
     if wants_page(txn) then
         kind = "text/html; charset=utf-8"
-        local words = { title = title, detail = html(answer.reason), status = tostring(answer.status) }
+        local words = { title = title, detail = html(answer.reason), status = tostring(answer.status), more = "" }
         body = PAGE:gsub("{{(%w+)}}", words)
     else
         kind = "application/problem+json"
@@ -113,7 +113,7 @@ local function refuse(txn, answer)
     reply:add_header("cache-control", "no-store")
     reply:add_header("access-control-allow-origin", "*")
     reply:add_header("x-content-type-options", "nosniff")
-    reply:add_header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
+    reply:add_header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
     if answer.retry then
         reply:add_header("retry-after", tostring(answer.retry))
     end

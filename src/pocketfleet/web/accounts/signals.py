@@ -13,7 +13,6 @@ from django.dispatch import Signal
 
 from pocketfleet.actions.access import person_changed
 from pocketfleet.actions.accounts import record
-from pocketfleet.actions.members import nowhere
 from pocketfleet.models import User
 
 Receiver = Callable[..., None]
@@ -46,14 +45,14 @@ def _address_added(user: User, email_address: Any, **given: Any) -> None:
 
 def _address_removed(user: User, email_address: Any, **given: Any) -> None:
     record(user, "remove_address", acting_user=user, email=email_address.email)
-    person_changed(user, address=email_address.email, acting_user=user)
+    person_changed(user, acting_user=user)
 
 
 def _address_changed(user: User, from_email_address: Any, to_email_address: Any, **given: Any) -> None:
     before, after = from_email_address.email if from_email_address else "", to_email_address.email
     if before:
         record(user, "change_address", acting_user=user, before=before, after=after)
-    person_changed(user, address=before or nowhere(user), acting_user=user)
+    person_changed(user, acting_user=user)
 
 
 def _password_set(user: User, **given: Any) -> None:

@@ -19,7 +19,7 @@ from pocketfleet.actions.copies import Origin
 from pocketfleet.domain.roles import Verb
 from pocketfleet.models import Instance, Operation
 from pocketfleet.web import reading
-from pocketfleet.web.access import instance_for, team_for, team_to_create_in
+from pocketfleet.web.access import instance_for, team_for, team_to_create_in, upload_for
 from pocketfleet.web.api.copy_schemas import CloneIn, ImportIn, MadeOut, RestoreIn
 from pocketfleet.web.api.instances import started
 from pocketfleet.web.api.schemas import StartedOut
@@ -35,6 +35,8 @@ def restore_instance(request: HttpRequest, ref: str, body: RestoreIn) -> Status[
     origin = Origin(body.snapshot or "", body.backup or "", body.upload or "")
     # a file brings hooks along, and hooks read everything
     instance, user = instance_for(request, ref, Verb.DATA if origin.upload else Verb.OPERATE), caller_of(request).user
+    if origin.upload:
+        upload_for(request, origin.upload)
     return started(actions.restore_instance(instance.id, origin, acting_user=user))
 
 
@@ -57,14 +59,15 @@ def clone_instance(request: HttpRequest, ref: str, body: CloneIn) -> Status[dict
 @router.post("/imports", response={202: MadeOut}, summary="Import a PocketBase")
 def import_instance(request: HttpRequest, body: ImportIn) -> Status[dict[str, Any]]:
     """From an upload: a backup of PocketBase's own, one of ours, or a packed `pb_data`. Its superusers stay."""
+    team = team_to_create_in(request, body.team)
     made = actions.import_instance(
         body.name,
-        body.upload,
+        upload_for(request, body.upload).id,
         version_range=body.range,
         email=body.email,
         password=body.password,
         settings=body.settings,
-        team=team_to_create_in(request, body.team).id,
+        team=team.id,
         acting_user=caller_of(request).user,
     )
     return _made(*made)

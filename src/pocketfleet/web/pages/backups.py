@@ -15,12 +15,12 @@ from pocketfleet.domain.retention import Retention
 from pocketfleet.domain.roles import Verb
 from pocketfleet.domain.schedules import KEEP, BackupPlan
 from pocketfleet.errors import WrongSetting
-from pocketfleet.models import Instance, Operation
-from pocketfleet.web import copies, zones
+from pocketfleet.models import Instance
+from pocketfleet.web import copies
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.digests import digest_of
 from pocketfleet.web.pages.frame import framed
-from pocketfleet.web.pages.guard import back, on_instance
+from pocketfleet.web.pages.guard import back, on_instance, to_operation
 
 #: What the form offers, as cron says it.
 TIMES = (
@@ -48,7 +48,7 @@ def show(request: FleetRequest, instance: Instance) -> HttpResponse:
 def back_up(request: FleetRequest, instance: Instance) -> HttpResponse:
     """Make a backup."""
     full = request.POST.get("full") == "on"
-    return to_operation(instance, actions.back_up_instance(instance.id, full=full, acting_user=_user(request)), request)
+    return to_operation(instance, actions.back_up_instance(instance.id, full=full, acting_user=_user(request)))
 
 
 @require_POST
@@ -57,7 +57,7 @@ def take_snapshot(request: FleetRequest, instance: Instance) -> HttpResponse:
     """Take a snapshot."""
     note = request.POST.get("note", "")
     operation = actions.snapshot_instance(instance.id, note=note, acting_user=_user(request))
-    return to_operation(instance, operation, request)
+    return to_operation(instance, operation)
 
 
 @require_POST
@@ -65,7 +65,7 @@ def take_snapshot(request: FleetRequest, instance: Instance) -> HttpResponse:
 def verify(request: FleetRequest, instance: Instance) -> HttpResponse:
     """Read a backup whole."""
     operation = actions.verify_backup(instance.id, request.POST.get("backup", ""), acting_user=_user(request))
-    return to_operation(instance, operation, request)
+    return to_operation(instance, operation)
 
 
 @require_POST
@@ -92,11 +92,6 @@ def retention(request: FleetRequest, instance: Instance) -> HttpResponse:
     """Which snapshots are kept."""
     given = {name: _number(request.POST.get(name, "")) for name in ("last", "daily", "weekly")}
     return _change(request, instance, {"retention": {} if request.POST.get("standard") == "on" else given}, "retention")
-
-
-def to_operation(instance: Instance, operation: Operation, request: FleetRequest) -> HttpResponse:
-    """To the page that follows an operation."""
-    return back(request, f"/instances/{instance.id}/operations/{operation.id}")
 
 
 def _change(request: FleetRequest, instance: Instance, changes: dict[str, Any], form: str) -> HttpResponse:
@@ -131,7 +126,6 @@ def _page(request: FleetRequest, instance: Instance, status: int = 200, **contex
         own_time=present is not None and present.cron not in dict(TIMES),
         keep=Retention.parse(instance.retention, standard),
         standard=standard,
-        zones=zones.names(),
         **saved,
         **context,
     )

@@ -14,9 +14,8 @@ from pocketfleet.errors import NameTaken, NotConfirmed, PocketfleetError, WrongN
 from pocketfleet.models import Instance, Team
 from pocketfleet.web.access import seen_teams, team_for
 from pocketfleet.web.callers import FleetRequest, caller_of
-from pocketfleet.web.pages.backups import to_operation
 from pocketfleet.web.pages.frame import framed
-from pocketfleet.web.pages.guard import back, on_instance
+from pocketfleet.web.pages.guard import back, on_instance, to_operation
 
 
 @require_safe
@@ -49,7 +48,7 @@ def clone(request: FleetRequest, instance: Instance) -> HttpResponse:
         made, operation = copies.clone_instance(instance.id, name, keep_mail=mail, keep_s3=s3, acting_user=user)
     except (WrongName, NameTaken) as error:
         return _page(request, instance, 422, error=error, error_form="clone", given=name)
-    return to_operation(made, operation, request)
+    return to_operation(made, operation)
 
 
 @require_POST

@@ -7,13 +7,13 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from pocketfleet.domain.roles import Verb
 from pocketfleet.errors import PocketfleetError
-from pocketfleet.models import User
+from pocketfleet.models import Instance, Operation, User
 from pocketfleet.web import problems
 from pocketfleet.web.access import instance_for, operator_for
 from pocketfleet.web.callers import FleetRequest, Via
@@ -88,6 +88,12 @@ def back(request: FleetRequest, to: str = "instances", *address: str) -> HttpRes
     response = redirect(to, *address)
     response.status_code = 303
     return response
+
+
+def to_operation(instance: Instance, operation: Operation) -> HttpResponse:
+    """To the page that follows an operation."""
+    address = reverse("instance-operation", args=[instance.name or instance.id, operation.id])
+    return HttpResponseRedirect(address, status=303)
 
 
 def rendered(request: HttpRequest, template: str, status: int = 200, **context: object) -> HttpResponse:

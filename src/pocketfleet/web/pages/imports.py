@@ -11,10 +11,9 @@ from django.views.decorators.http import require_http_methods
 from pocketfleet.actions.copies import import_instance
 from pocketfleet.errors import NameTaken, NoReleaseMatches, UploadNotFound, WrongName, WrongUsage
 from pocketfleet.web import reading
-from pocketfleet.web.access import team_to_create_in
+from pocketfleet.web.access import team_to_create_in, upload_for
 from pocketfleet.web.callers import FleetRequest, caller_of
-from pocketfleet.web.pages.backups import to_operation
-from pocketfleet.web.pages.guard import rendered, signed_in
+from pocketfleet.web.pages.guard import rendered, signed_in, to_operation
 from pocketfleet.web.pages.new import teams_to_create_in
 
 
@@ -28,14 +27,14 @@ def show(request: FleetRequest) -> HttpResponse:
     try:
         made, operation = import_instance(
             given["name"],
-            given["upload"],
+            upload_for(request, given["upload"]).id,
             version_range=given["range"] or None,
             team=team_to_create_in(request, given["team"] or None).id,
             acting_user=caller_of(request).user,
         )
     except (WrongUsage, WrongName, NameTaken, NoReleaseMatches, UploadNotFound) as error:
         return _page(request, 422, error=error, given=given)
-    return to_operation(made, operation, request)
+    return to_operation(made, operation)
 
 
 def _page(request: FleetRequest, status: int = 200, **context: Any) -> HttpResponse:

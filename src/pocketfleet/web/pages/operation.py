@@ -24,7 +24,7 @@ from pocketfleet.web.access import operation_for
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.digests import digest_of
 from pocketfleet.web.pages.frame import framed
-from pocketfleet.web.pages.guard import on_instance
+from pocketfleet.web.pages.guard import on_instance, to_operation
 
 
 @require_safe
@@ -45,7 +45,7 @@ def leave(request: FleetRequest, instance: Instance, operation_id: str) -> HttpR
     """It asks no longer, and nothing changes."""
     found = _found(request, instance, operation_id)
     actions.leave_as_it_is(found.id, acting_user=caller_of(request).user)
-    return to_operation(instance, found.id)
+    return to_operation(instance, found)
 
 
 @require_POST
@@ -67,13 +67,7 @@ def back(request: FleetRequest, instance: Instance, operation_id: str) -> HttpRe
         export=not accept or request.POST.get("export") == "on",
         acting_user=caller_of(request).user,
     )
-    return to_operation(instance, operation.id)
-
-
-def to_operation(instance: Instance, operation_id: str) -> HttpResponse:
-    """To where it is followed."""
-    address = reverse("instance-operation", args=[instance.name or instance.id, operation_id])
-    return HttpResponseRedirect(address, status=303)
+    return to_operation(instance, operation)
 
 
 def to_versions(instance: Instance, part: str = "") -> HttpResponse:

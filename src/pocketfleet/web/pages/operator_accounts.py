@@ -14,7 +14,8 @@ from pocketfleet.errors import Conflict
 from pocketfleet.web import operators
 from pocketfleet.web.access import operator_for
 from pocketfleet.web.callers import FleetRequest
-from pocketfleet.web.pages.guard import back, for_operators, rendered
+from pocketfleet.web.pages.guard import back, for_operators
+from pocketfleet.web.pages.operator_lists import listing
 
 
 @require_safe
@@ -73,12 +74,6 @@ def _done(request: FleetRequest, act: Any, user_id: int) -> HttpResponse:
 
 
 def _page(request: FleetRequest, status: int = 200, **context: Any) -> HttpResponse:
-    listed = operators.Listed.of(request)
-    rows, total = operators.accounts(listed)
-    given = {
-        "accounts": rows,
-        "choices": (("operators", "operators"), ("off", "switched off")),
-        **listed.context(len(rows), total),
-        "me": operator_for(request).user.pk,
-    }
-    return rendered(request, "operator/accounts.html", status, place="operator", tab="accounts", **given | context)
+    choices = (("operators", "operators"), ("off", "switched off"))
+    me = operator_for(request).user.pk
+    return listing(request, "accounts", operators.accounts, status, choices=choices, me=me, **context)

@@ -15,7 +15,8 @@ from pocketfleet.errors import Conflict, PocketfleetError, WrongUsage
 from pocketfleet.web import operators, reading
 from pocketfleet.web.access import instance_for, operator_for
 from pocketfleet.web.callers import FleetRequest
-from pocketfleet.web.pages.guard import back, for_operators, rendered
+from pocketfleet.web.pages.guard import back, for_operators
+from pocketfleet.web.pages.operator_lists import listing
 
 
 @require_safe
@@ -54,13 +55,14 @@ def _refused(request: FleetRequest, error: PocketfleetError) -> HttpResponse:
 
 
 def _page(request: FleetRequest, status: int = 200, **context: Any) -> HttpResponse:
-    listed = operators.Listed.of(request)
-    seen = Q(suspended__gt="") if listed.only == "suspended" else Q()
-    rows, total = reading.instances(
-        settings.CONFIG, seen, search=listed.search, offset=listed.offset, limit=operators.PAGE_SIZE
-    )
-    owners = operators.owners({row["team"]["id"] for row in rows if row["team"]})
-    for row in rows:
-        row["owners"] = owners.get(row["team"]["id"], []) if row["team"] else []
-    given = {"instances": rows, "choices": (("suspended", "suspended"),), **listed.context(len(rows), total)}
-    return rendered(request, "operator/instances.html", status, place="operator", tab="instances", **given | context)
+    def read(listed: operators.Listed) -> tuple[list[operators.Row], int]:
+        seen = Q(suspended__gt="") if listed.only == "suspended" else Q()
+        return reading.instances(
+            settings.CONFIG, seen, search=listed.search, offset=listed.offset, limit=operators.PAGE_SIZE
+        )
+
+    def team_of(row: operators.Row) -> str | None:
+        return row["team"]["id"] if row["team"] else None
+
+    choices = (("suspended", "suspended"),)
+    return listing(request, "instances", read, status, choices=choices, team_of=team_of, **context)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 from django.db.models import Q
 from django.http import HttpResponse
@@ -16,7 +15,8 @@ from pocketfleet.web import operators, teams
 from pocketfleet.web.access import operator_for, team_for
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.pages import team as team_page
-from pocketfleet.web.pages.guard import back, for_operators, rendered
+from pocketfleet.web.pages.guard import back, for_operators
+from pocketfleet.web.pages.operator_lists import listing
 
 _GIGABYTE = 10**9
 
@@ -25,15 +25,13 @@ _GIGABYTE = 10**9
 @for_operators
 def show(request: FleetRequest) -> HttpResponse:
     """The page."""
-    listed = operators.Listed.of(request)
-    rows, total = teams.teams(
-        caller_of(request), Q(), search=listed.search, offset=listed.offset, limit=operators.PAGE_SIZE
-    )
-    owners = operators.owners({row["id"] for row in rows})
-    for row in rows:
-        row["owners"] = owners.get(row["id"], [])
-    given: dict[str, Any] = {"teams": rows, **listed.context(len(rows), total)}
-    return rendered(request, "operator/teams.html", place="operator", tab="teams", **given)
+
+    def read(listed: operators.Listed) -> tuple[list[operators.Row], int]:
+        return teams.teams(
+            caller_of(request), Q(), search=listed.search, offset=listed.offset, limit=operators.PAGE_SIZE
+        )
+
+    return listing(request, "teams", read, team_of=lambda row: str(row["id"]))
 
 
 @require_POST

@@ -18,8 +18,7 @@ from pocketfleet.web import versions
 from pocketfleet.web.access import rehearsal_for
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.pages.frame import framed
-from pocketfleet.web.pages.guard import on_instance
-from pocketfleet.web.pages.operation import to_operation
+from pocketfleet.web.pages.guard import on_instance, to_operation
 from pocketfleet.web.plainly import plain, value
 from pocketfleet.web.report_view import view_of
 from pocketfleet.web.switching import obstacle, range_of, switch_as_read
@@ -47,7 +46,7 @@ def accept(request: FleetRequest, instance: Instance, rehearsal_id: str) -> Http
     """Go on with what was read here, and with nothing else."""
     found = _found(request, instance, rehearsal_id)
     operation = switch_as_read(found, instance, acting_user=caller_of(request).user)
-    return to_operation(instance, operation.id)
+    return to_operation(instance, operation)
 
 
 def _found(request: FleetRequest, instance: Instance, rehearsal_id: str) -> Rehearsal:

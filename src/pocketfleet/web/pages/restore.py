@@ -11,11 +11,10 @@ from pocketfleet.actions import copies as actions
 from pocketfleet.actions.copies import Origin
 from pocketfleet.domain.roles import Verb
 from pocketfleet.models import Instance
-from pocketfleet.web.access import instance_for
+from pocketfleet.web.access import instance_for, upload_for
 from pocketfleet.web.callers import FleetRequest, caller_of
-from pocketfleet.web.pages.backups import to_operation
 from pocketfleet.web.pages.frame import framed
-from pocketfleet.web.pages.guard import on_instance
+from pocketfleet.web.pages.guard import on_instance, to_operation
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -26,8 +25,10 @@ def show(request: FleetRequest, instance: Instance) -> HttpResponse:
         origin = _origin(request.POST)
         # a file brings hooks along, and hooks read everything
         instance_for(request, instance.id, Verb.DATA if origin.upload else Verb.OPERATE)
+        if origin.upload:
+            upload_for(request, origin.upload)
         operation = actions.restore_instance(instance.id, origin, acting_user=caller_of(request).user)
-        return to_operation(instance, operation, request)
+        return to_operation(instance, operation)
     return framed(request, "backups/restore.html", instance, "backups", **_source(instance, _origin(request.GET)))
 
 

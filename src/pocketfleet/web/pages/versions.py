@@ -23,8 +23,8 @@ from pocketfleet.web import picking, reading, versions
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.digests import digest_of
 from pocketfleet.web.pages.frame import framed
-from pocketfleet.web.pages.guard import on_instance
-from pocketfleet.web.pages.operation import to_operation, to_versions
+from pocketfleet.web.pages.guard import on_instance, to_operation
+from pocketfleet.web.pages.operation import to_versions
 from pocketfleet.web.policy_form import PolicyForm
 from pocketfleet.web.probe_form import ProbeForm, probe_rows
 
@@ -68,7 +68,7 @@ def change(request: FleetRequest, instance: Instance) -> HttpResponse:
         )
     except (WrongRange, NoReleaseMatches) as error:
         return page(request, instance, 422, text=text, problem=error.detail)
-    return to_operation(instance, operation.id)
+    return to_operation(instance, operation)
 
 
 @require_POST
@@ -94,7 +94,7 @@ def retry(request: FleetRequest, instance: Instance) -> HttpResponse:
     target = versions.resolved(instance.range, known)
     follows = target is not None and target.text == release
     operation = actions.upgrade_instance(instance.id, None if follows else release, acting_user=caller_of(request).user)
-    return to_operation(instance, operation.id)
+    return to_operation(instance, operation)
 
 
 @require_POST
@@ -104,7 +104,7 @@ def back(request: FleetRequest, instance: Instance) -> HttpResponse:
     operation = actions.rollback_instance(
         instance.id, request.POST.get("snapshot") or None, acting_user=caller_of(request).user
     )
-    return to_operation(instance, operation.id)
+    return to_operation(instance, operation)
 
 
 def page(request: FleetRequest, instance: Instance, status: int = 200, **more: Any) -> HttpResponse:

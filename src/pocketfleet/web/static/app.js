@@ -4,10 +4,6 @@
 (() => {
   const body = document.body;
   const lost = document.querySelector("[data-lost]");
-  const RETRY_MOST = 15000;
-  let source = null;
-  let retry = 500;
-  let timer = 0;
 
   // every part of the page that can look again for itself (hx-trigger="look")
   const look = () => {
@@ -15,40 +11,22 @@
     for (const part of document.querySelectorAll("[data-look]")) window.htmx.trigger(part, "look");
   };
 
-  const connected = (yes) => {
-    if (lost) lost.hidden = yes;
+  const resting = lost?.textContent;
+  const connected = (yes, why = null) => {
+    if (lost) {
+      lost.textContent = why ? `Not live: ${why}` : resting;
+      lost.hidden = yes;
+    }
     body.dataset.connected = yes;
   };
 
-  const close = () => {
-    clearTimeout(timer);
-    if (source) source.close();
-    source = null;
-  };
-
-  const open = () => {
-    close();
-    source = new EventSource(body.dataset.live);
-    source.addEventListener("hello", () => {
-      retry = 500;
-      connected(true);
-      look();
-    });
-    source.addEventListener("change", look);
-    source.addEventListener("error", () => {
-      connected(false);
-      close();
-      // the list is asked for, too: whoever was signed out meanwhile is sent to the sign-in page by that
-      timer = setTimeout(() => { look(); open(); }, retry);
-      retry = Math.min(retry * 2, RETRY_MOST);
-    });
-  };
-
   if (body.dataset.live && window.EventSource) {
+    const heard = { hello: () => { connected(true); look(); }, change: look };
+    // at each try the parts are asked for, too: whoever was signed out meanwhile is sent to the sign-in page by that
+    const { open, close } = window.followStream(body.dataset.live, heard, (why) => connected(false, why), look);
     if (!document.hidden) open();
     // a browser keeps six connections to a server: tabs that nobody sees must not hold one each
     document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
-    window.addEventListener("pagehide", close);
     window.addEventListener("pageshow", (event) => event.persisted && open());
   }
 

@@ -55,21 +55,18 @@
     if (follow) log.scrollTop = log.scrollHeight;
   };
 
-  const source = new EventSource(log.dataset.follow);
-  source.addEventListener("line", (event) => {
-    const line = JSON.parse(event.data);
-    if (!paused) return show([line]);
-    waiting.push(line);
-    waiting = waiting.slice(-MOST);
-    said.textContent = `Paused; ${waiting.length} new line${waiting.length === 1 ? "" : "s"}.`;
-  });
-  source.addEventListener("error", () => {
-    if (!paused) said.textContent = "Not connected, trying again …";
-  });
-  source.addEventListener("hello", () => {
-    if (!paused) said.textContent = resting;
-  });
-  window.addEventListener("pagehide", () => source.close());
+  const heard = {
+    line: (event) => {
+      const line = JSON.parse(event.data);
+      if (!paused) return show([line]);
+      waiting.push(line);
+      waiting = waiting.slice(-MOST);
+      said.textContent = `Paused; ${waiting.length} new line${waiting.length === 1 ? "" : "s"}.`;
+    },
+    hello: () => { if (!paused) said.textContent = resting; },
+  };
+  const lost = (why) => { if (!paused) said.textContent = why ? `Not live: ${why}` : "Not connected, trying again …"; };
+  window.followStream(log.dataset.follow, heard, lost).open();
 
   pause.hidden = false;
   pause.addEventListener("click", () => {

@@ -21,7 +21,9 @@
 
     const send = () => {
       const request = new XMLHttpRequest();
-      request.open("POST", "/api/v1/uploads");
+      const team = form.querySelector("[name=team]");
+      const query = new URLSearchParams(form.dataset.upload ? { instance: form.dataset.upload } : team ? { team: team.value } : {});
+      request.open("POST", `/api/v1/uploads?${query}`);
       request.setRequestHeader("X-CSRFToken", form.querySelector("[name=csrfmiddlewaretoken]").value);
       request.setRequestHeader("Content-Type", "application/zip");
       request.upload.addEventListener("progress", (event) => {
