@@ -25,8 +25,8 @@ lint: $(VENV)/.dev    ## formatting, rules, types, layers
 bench: $(VENV)/.dev   ## every figure beside what it compares with
 	@exec $(BIN)/python -m bench
 
-soak: $(VENV)/.dev    ## the hour-long versions of the load tests
-	@exec $(BIN)/pytest -m soak --timeout=0 -s
+soak: $(VENV)/.dev    ## an hour of load, work and faults at once, with a summary
+	@exec $(BIN)/pytest tests/soak -m soak --timeout=0 -s
 
 lock: $(VENV)/.dev    ## renew requirements/*.txt from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
 
+from tests import scheduling
 from tests.ports import free_port as free_port
 
 # Django's settings read the configuration once, when they are first imported: give that a home nobody uses.
@@ -21,6 +23,23 @@ os.environ["POCKETFLEET_HOME"] = _SETTINGS_HOME
 # How long an example takes says more about who else uses the machine than about what is tested.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Times are told where there are several workers."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(scheduling.Stopwatch())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """See scheduling."""
+    scheduling.sort(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> scheduling.LongestFirst | None:
+    """For `--dist loadfile`, which the suite is run with."""
+    return scheduling.LongestFirst(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_unconfigure() -> None:

@@ -53,6 +53,8 @@ class Length:
     instances: int
     clients: int
     seed: int
+    #: seconds that a client waits between two rounds, on average
+    pause: float = 0.02
 
 
 @dataclass
@@ -125,7 +127,8 @@ class Soak:
         """Part of the schedule, under load, to the end of what it began."""
         clients = self.length.clients
         hosts = [tenant.id for tenant in self._tenants]
-        with Load(self.server, hosts, clients=clients, first=clients * len(owners.loads)) as load:
+        first = clients * len(owners.loads)
+        with Load(self.server, hosts, clients=clients, pause=self.length.pause, first=first) as load:
             owners.loads.append(load)
             self._begin_work(owners)
             began = time.monotonic() - beginning

@@ -11,12 +11,13 @@ from tests.soak.schedules import FAULTS, WORK
 from tests.soak.soaking import Length, Summary, prepared
 
 
-def _soaked(seconds: float, instances: int, clients: int, seed: int) -> Summary:
+def _soaked(seconds: float, instances: int, clients: int, seed: int, pause: float = 0.02) -> Summary:
     length = Length(
         float(os.environ.get("POCKETFLEET_SOAK_SECONDS", seconds)),
         int(os.environ.get("POCKETFLEET_SOAK_INSTANCES", instances)),
         clients,
         int(os.environ.get("POCKETFLEET_SOAK_SEED", seed)),
+        pause,
     )
     print(f"POCKETFLEET_SOAK_SEED={length.seed}", flush=True)
     with prepared(length) as soak:
@@ -28,7 +29,7 @@ def _soaked(seconds: float, instances: int, clients: int, seed: int) -> Summary:
 
 @pytest.mark.timeout(600)
 def test_a_minute_of_everything() -> None:
-    summary = _soaked(75, 12, 4, 20261125)
+    summary = _soaked(75, 12, 4, 20261125, pause=0.05)
     assert not summary.troubles, summary
     assert summary.writes["read back"] > 200, summary
     began = {name.partition(":")[0] for name, count in summary.operations.items() if count}

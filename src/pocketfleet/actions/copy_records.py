@@ -226,6 +226,21 @@ def due_for_backup(now: datetime) -> QuerySet[Instance]:
     return found.order_by("next_backup_at")
 
 
+def bring_forward_backups(now: datetime) -> int:
+    """How many plans waited for a moment later than their next one; they have that one now.
+
+    So it is where the clock was ahead and is right again: nothing would be due until it is there once more.
+    """
+    moved = 0
+    for instance in Instance.objects.filter(next_backup_at__gt=now, deleted_at=None):
+        plan = _plan(instance)
+        next_due = plan.next_due(now) if plan else now + _LOOK_AGAIN
+        if instance.next_backup_at is not None and instance.next_backup_at > next_due:
+            same = Instance.objects.filter(id=instance.id, next_backup_at=instance.next_backup_at)
+            moved += same.update(next_backup_at=next_due)
+    return moved
+
+
 def _skip_backup(instance: Instance, plan: BackupPlan, now: datetime, error: StorageFull) -> None:
     """Told once for each moment, not at every look."""
     with transaction.atomic():

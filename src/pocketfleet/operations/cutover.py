@@ -68,7 +68,7 @@ async def open_again(work: Work) -> dict[str, Any]:
     except DiskTrouble as error:  # the next hold tries again
         log.warning("%s", error.detail, extra={"instance": work.instance_id})
     held_at = work.outputs.get("hold", {}).get("held_at")
-    held = {} if held_at is None else {"held_ms": round((time.time() - held_at) * 1000)}
+    held = {} if held_at is None else {"held_ms": max(0, round((time.time() - held_at) * 1000))}
     return {RESULT: {**held, "stands": stands, "now": release}}
 
 
@@ -204,5 +204,9 @@ async def within_budget(work: Work, doing: Awaitable[T], reserve: float) -> T:
 
 
 def seconds_left(work: Work) -> float:
-    """What the hold's budget has left; less than nothing where it is overrun."""
-    return BUDGET - (time.time() - float(work.outputs["hold"]["held_at"]))
+    """What the hold's budget has left; less than nothing where it is overrun.
+
+    By the wall clock, since the hold may have begun in an earlier life of node; one that was set back gives no more
+    than there was.
+    """
+    return min(BUDGET, BUDGET - (time.time() - float(work.outputs["hold"]["held_at"])))

@@ -38,6 +38,8 @@ class Clock:
             await drop_snapshot(self._tools, instance_id, snapshot_id)
         for instance_id in await self._tools.database.call(copy_records.with_copies):
             await self._tools.snapshots.sweep(instance_id)
+        if moved := await self._tools.database.call(copy_records.bring_forward_backups, datetime.now(UTC)):
+            log.warning("the clock was ahead: backups brought forward: %d", moved)
         await self._tools.database.call(prune_events)
         await self._tools.database.call(forget_unverified)
         await self._tools.database.call(forget_old_sessions)

@@ -125,6 +125,22 @@ async def test_missed_moments_are_caught_up_once_and_a_busy_instance_later(yard:
     await yard.ended(await yard.database.call(Operation.objects.get, id=begun[0]))
 
 
+async def test_a_clock_that_was_ahead_puts_no_backup_off(yard: Yard) -> None:
+    instance, other = await yard.create(), await yard.create("other")
+    await yard.ask(change_settings, instance.id, {"backup_plan": {"cron": "0 3 * * *"}})
+    now = datetime.now(UTC)
+    await yard.ask(change_settings, other.id, {"backup_plan": {"cron": f"0 3 1 {(now.month + 5) % 12 + 1} *"}})
+    planned = (await yard.row(other)).next_backup_at
+    (begun,) = await yard.database.call(copy_records.begin_due_backups, now + timedelta(days=20))
+    await yard.ended(await yard.database.call(Operation.objects.get, id=begun))
+    assert await yard.database.call(copy_records.bring_forward_backups, now) == 1
+    row = await yard.row(instance)
+    assert row.next_backup_at is not None
+    assert now < row.next_backup_at <= now + timedelta(days=1)
+    assert (await yard.row(other)).next_backup_at == planned
+    assert await yard.database.call(copy_records.bring_forward_backups, now) == 0
+
+
 async def test_a_scheduled_backup_that_fails_tells(yard: Yard) -> None:
     instance = await yard.create()
     await yard.ask(change_settings, instance.id, {"backup_plan": {"cron": "0 3 * * *"}})
