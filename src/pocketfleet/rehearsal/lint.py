@@ -75,7 +75,7 @@ def sources(folder: Path) -> Iterator[tuple[str, str]]:
     count = 0
     for entry in walk_below(folder.parent, folder.name, lambda inner: inner.name != "node_modules"):
         name = entry.path.name
-        fits = name.endswith(_ENDINGS) and not name.endswith(".d.ts") and entry.is_file
+        fits = name.endswith(_ENDINGS) and not name.endswith(".d.ts") and entry.is_single
         if fits and entry.known.st_size <= _LARGEST and count < _MOST_FILES:
             with contextlib.suppress(OSError), entry.open() as opened:
                 text = opened.read(_LARGEST).decode("utf-8", "replace")

@@ -52,6 +52,16 @@ class Entry:
         return stat.S_ISREG(self.known.st_mode)
 
     @property
+    def is_single(self) -> bool:
+        """A file that has no other name anywhere."""
+        return self.is_file and self.known.st_nlink == 1
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """The same of all names of a file."""
+        return self.known.st_dev, self.known.st_ino
+
+    @property
     def is_link(self) -> bool:
         """A symbolic one."""
         return stat.S_ISLNK(self.known.st_mode)
