@@ -63,12 +63,12 @@ async def open_again(work: Work) -> dict[str, Any]:
     tools: Tools = work.tools
     stands, release = _stands(work), tools.fleet.facts(work.instance_id).release
     await let_go(tools, work.instance_id)
+    held_at = work.outputs.get("hold", {}).get("held_at")
+    held = {} if held_at is None else {"held_ms": max(0, round((time.time() - held_at) * 1000))}
     try:
         await tools.snapshots.forget_given(work.instance_id)
     except DiskTrouble as error:  # the next hold tries again
         log.warning("%s", error.detail, extra={"instance": work.instance_id})
-    held_at = work.outputs.get("hold", {}).get("held_at")
-    held = {} if held_at is None else {"held_ms": max(0, round((time.time() - held_at) * 1000))}
     return {RESULT: {**held, "stands": stands, "now": release}}
 
 

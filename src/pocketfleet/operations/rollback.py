@@ -19,7 +19,7 @@ from pocketfleet.errors import ChangedMeanwhile
 from pocketfleet.operations import cutover, staging, superusers
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
-from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
+from pocketfleet.operations.snapshot import drop_prepared, drop_snapshot, prepare_checkpoint, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.runtime import inspect
@@ -101,8 +101,13 @@ async def _stage(work: Work) -> None:
     await staging.bring(work, work.instance_id)
 
 
+async def _prepare(work: Work) -> None:
+    """4 the files of the checkpoint, as far as that can be ahead of the hold."""
+    await prepare_checkpoint(work, base=str(work.outputs["losses"]["present"]))
+
+
 async def _checkpoint(work: Work) -> dict[str, Any]:
-    """5 what is there now, kept, so that going back can be gone back on."""
+    """6 what is there now, kept, so that going back can be gone back on."""
     taking = take_snapshot(work, "checkpoint", thorough=False, base=str(work.outputs["losses"]["present"]))
     manifest = await cutover.within_budget(work, taking, reserve=WAY_BACK)
     if not work.params.get("accept_loss"):
@@ -125,7 +130,7 @@ async def _check_nothing_came(work: Work, snapshot_id: str) -> None:
 
 
 async def _put(work: Work) -> None:
-    """6 the present folder aside and the older one in its place, by rename, and its release."""
+    """7 the present folder aside and the older one in its place, by rename, and its release."""
     await cutover.place_staged(work, str(work.outputs["resolve"]["to"]), with_data_only=False)
 
 
@@ -134,20 +139,20 @@ async def _take_back(work: Work) -> None:
 
 
 async def _start(work: Work) -> dict[str, Any]:
-    """7 the older release starts on it, and nobody but us knows where."""
+    """8 the older release starts on it, and nobody but us knows where."""
     starting = cutover.start_unpublished(work, str(work.outputs["resolve"]["to"]))
     return {"address": await cutover.within_budget(work, starting, reserve=WAY_BACK)}
 
 
 async def _verify(work: Work) -> dict[str, Any]:
-    """8 it answers as it must."""
+    """9 it answers as it must."""
     found = work.outputs["resolve"]
     checking = verify(work, str(work.outputs["start"]["address"]), found["to"], found["counts"])
     return await cutover.within_budget(work, checking, reserve=WAY_BACK)
 
 
 async def _commit(work: Work) -> dict[str, Any]:
-    """9 recorded before the gate opens. It does not move to that release again by itself: that one is refused; and
+    """10 recorded before the gate opens. It does not move to that release again by itself: that one is refused; and
     where its range does not take the old one, it follows the old one exactly."""
     found = work.outputs["resolve"]
     wanted = await work.tools.database.call(range_of, work.instance_id)
@@ -207,6 +212,7 @@ PLAN = Plan(
         PlanStep("resolve", _resolve),
         PlanStep("losses", _losses, _drop_present),
         PlanStep("stage", _stage, staging.throw_away),
+        PlanStep("prepare", _prepare, drop_prepared),
         PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
         PlanStep("checkpoint", _checkpoint),
         PlanStep("put", _put, _take_back),

@@ -9,6 +9,7 @@ from pocketfleet.actions import copy_records
 from pocketfleet.actions.accounts import forget_unverified
 from pocketfleet.actions.events import prune_events
 from pocketfleet.actions.sign_in import forget_old_sessions
+from pocketfleet.domain.ids import derived_id
 from pocketfleet.operations import staging
 from pocketfleet.operations.mail import Mailer
 from pocketfleet.operations.snapshot import drop_snapshot
@@ -36,8 +37,9 @@ class Clock:
         await staging.sweep(self._tools)
         for instance_id, snapshot_id in await self._tools.database.call(copy_records.stray_rehearsals):
             await drop_snapshot(self._tools, instance_id, snapshot_id)
+        wanted = {derived_id(key, "checkpoint") for key in await self._tools.database.call(copy_records.open_ids)}
         for instance_id in await self._tools.database.call(copy_records.with_copies):
-            await self._tools.snapshots.sweep(instance_id)
+            await self._tools.snapshots.sweep(instance_id, wanted)
         if moved := await self._tools.database.call(copy_records.bring_forward_backups, datetime.now(UTC)):
             log.warning("the clock was ahead: backups brought forward: %d", moved)
         await self._tools.database.call(prune_events)

@@ -46,6 +46,22 @@ async def take_snapshot(
     return manifest
 
 
+async def prepare_checkpoint(work: Work, base: str) -> None:
+    """The files of the operation's checkpoint are copied ahead, while everything goes on: in the hold only what came,
+    went or changed since is left to copy. `base`: a snapshot that it shares files with. Raises DiskTrouble."""
+    tools: Tools = work.tools
+    snapshot_id = derived_id(work.operation_id, "checkpoint")
+    if snapshot_id not in tools.snapshots.present(work.instance_id):
+        await _check_room(tools, work.instance_id)
+        await tools.snapshots.prepare(work.instance_id, snapshot_id, base=base, progress=work.progress)
+
+
+async def drop_prepared(work: Work) -> None:
+    """What was prepared for a checkpoint that was not taken goes."""
+    tools: Tools = work.tools
+    await tools.snapshots.drop_prepared(work.instance_id, derived_id(work.operation_id, "checkpoint"))
+
+
 async def copy_instance(
     tools: Tools, instance_id: str, snapshot_id: str, *, work: Work, thorough: bool = True, base: str | None = None
 ) -> Manifest:
@@ -56,7 +72,7 @@ async def copy_instance(
     if base is None:
         base = await tools.database.call(copy_records.newest_snapshot, instance_id)
     if snapshot_id not in tools.snapshots.present(instance_id):
-        await _check_room(tools, instance_id)
+        await _check_room(tools, instance_id, snapshot_id)
     for attempt in range(GIVES_WAY + 1):
         async with tools.supervisor.peace(instance_id) as peace:
             await tools.fleet.renew([instance_id])
@@ -112,8 +128,8 @@ async def _unless_wanted(taking: asyncio.Future[Manifest], peace: Peace | None) 
         await asyncio.gather(*waited, return_exceptions=True)
 
 
-async def _check_room(tools: Tools, instance_id: str) -> None:
-    needed, free = (await tools.snapshots.estimate(instance_id)).bytes, tools.snapshots.free_bytes()
+async def _check_room(tools: Tools, instance_id: str, prepared: str = "") -> None:
+    needed, free = (await tools.snapshots.estimate(instance_id, prepared)).bytes, tools.snapshots.free_bytes()
     if needed > free:
         raise DiskTrouble(
             f"A copy takes up to {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free. Make room on the disk, or "

@@ -19,14 +19,15 @@ from pocketfleet.operations.backup import BEFORE_UPGRADES, make_backup
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
 from pocketfleet.operations.rehearse import last_that_works, rehearse_release
-from pocketfleet.operations.snapshot import drop_snapshot, take_snapshot
+from pocketfleet.operations.snapshot import drop_prepared, drop_snapshot, prepare_checkpoint, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.rehearsal.report import Finding, unseen
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.ages import recognise
 
-#: Seconds of the hold's budget that are kept for the way back: the old release's end, some renames and a start.
+#: Seconds of the hold's budget that are kept for the way back: the old release's end, some renames and a start; and
+#: twice what it took to look through the files once, since the way back compares two folders.
 WAY_BACK = 5.0
 
 
@@ -146,6 +147,11 @@ async def _backup(work: Work) -> dict[str, Any]:
     return await make_backup(work, "upgrade", full=True, keep=BEFORE_UPGRADES)
 
 
+async def _prepare(work: Work) -> None:
+    """The files of the final copy, as far as that can be ahead of the hold."""
+    await prepare_checkpoint(work, base=str(work.outputs["snapshot"]["snapshot"]))
+
+
 async def _checkpoint(work: Work) -> dict[str, Any]:
     """7 the final copy, everything in it on the disk; and what was rehearsed must still be what is there."""
     rehearsed = work.outputs["snapshot"]
@@ -156,14 +162,19 @@ async def _checkpoint(work: Work) -> dict[str, Any]:
             "Hooks, migrations or the schema changed after the rehearsal, so it says nothing any more. "
             "Nothing was changed by us; start the upgrade again."
         )
-    return {"snapshot": manifest.snapshot_id, "counts": manifest.counts}
+    way_back = WAY_BACK + 2 * manifest.files_ms / 1000
+    return {"snapshot": manifest.snapshot_id, "counts": manifest.counts, "way_back": way_back}
+
+
+def _way_back(work: Work) -> float:
+    return float(work.outputs["checkpoint"].get("way_back", WAY_BACK))
 
 
 async def _switch(work: Work) -> dict[str, Any]:
     """8 the new release starts on the data, and nobody but us knows where."""
     release = str(work.outputs["resolve"]["to"])
     await cutover.choose_release(work.tools, work.instance_id, release)
-    address = await cutover.within_budget(work, cutover.start_unpublished(work, release), WAY_BACK)
+    address = await cutover.within_budget(work, cutover.start_unpublished(work, release), _way_back(work))
     return {"address": address}
 
 
@@ -180,7 +191,7 @@ async def _verify(work: Work) -> dict[str, Any]:
     """9 health, sign-in, lists, built-in routes and the owner's safe probes."""
     found = work.outputs["resolve"]
     checking = verify(work, str(work.outputs["switch"]["address"]), found["to"], work.outputs["checkpoint"]["counts"])
-    checked = await cutover.within_budget(work, checking, WAY_BACK)
+    checked = await cutover.within_budget(work, checking, _way_back(work))
     # what the new release has made of the schema and the settings: whatever differs later is somebody's work
     folder = work.tools.config.instances / work.instance_id
     return {
@@ -246,6 +257,7 @@ PLAN = Plan(
         PlanStep("rehearse", _rehearse),
         PlanStep("decide", _decide),
         PlanStep("backup", _backup),
+        PlanStep("prepare", _prepare, drop_prepared),
         PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
         PlanStep("checkpoint", _checkpoint),
         PlanStep("switch", _switch, _back),

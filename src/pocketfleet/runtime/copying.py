@@ -11,13 +11,14 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pocketfleet.errors import DiskTrouble
 from pocketfleet.runtime.disk import UNSUPPORTED, clone_file, opened_folder
 from pocketfleet.runtime.errands import Errand
+from pocketfleet.runtime.ledgers import Ledger, Page, read_page
 
 #: Bytes that a copy leaves free: whoever shares the disk must still be able to write.
 RESERVE = 50_000_000
@@ -76,22 +77,30 @@ def copy_tree(
     base: Path | None = None,
     linkable: Skip = _nothing,
     ours: bool = False,
+    exact: bool = False,
+    notes: Ledger | None = None,
+    since: Ledger | None = None,
 ) -> Copied:
     """Copy a folder to `target`, made where missing; its own parents and `target`'s must be out of a tenant's reach.
 
     Reflinks where the file system can, else copies, with modes, times, and owners where we may set them; holes stay
-    holes. What is in `target` already with the same size and time stays; else it is replaced, never written in place.
+    holes. What is in `target` already with the same size, time, mode and owner stays; else it is replaced, never
+    written in place.
     `base`: an earlier copy nobody writes to; files of it that are `linkable` and unchanged get a second name.
     `ours`: no tenant's but a snapshot, whose files may have names in other snapshots.
+    `exact`: what is in `target` and not in `source` goes, unless `skip` names it.
+    `notes`: gets a page for each folder. `since`: the notes of the pass that made `target`: what is as it was then is
+    not looked at there, and everything else is copied anew, whatever its times say.
     Not flushed. Raises DiskTrouble where the disk gets full, OSError.
     """
-    copy = _TreeCopy(errand, skip, linkable, ours)
+    copy = _TreeCopy(errand, skip, linkable, ours=ours, exact=exact, notes=notes, since=since)
     with ExitStack() as opened:
         here = opened.enter_context(opened_folder(source))
         target.mkdir(mode=0o700, exist_ok=True)
         there = opened.enter_context(opened_folder(target))
         before = _open_if_there(opened, base, None) if base else None
-        copy.folder(here, there, before, PurePosixPath())
+        copy.folder(_At(here, _Folder(there), _Folder(before), "", 0))
+        copy.finish_several(here, there)
         _dress(there, os.fstat(here), 0o700)
     return copy.done
 
@@ -100,7 +109,7 @@ def measure(folder: Path, skip: Skip = _nothing) -> Copied:
     """Files below a folder and their bytes, holes counted. Raises OSError."""
     found = Copied()
     with opened_folder(folder) as here:
-        _measure(here, PurePosixPath(), skip, found)
+        _measure(here, "", 0, skip, found)
     return found
 
 
@@ -113,102 +122,250 @@ def copy_file(source: Path, target: Path, errand: Errand) -> int:
         return _write_copy(here, there, source.name, target.name, known, errand)
 
 
+def alike(copy: os.stat_result, known: os.stat_result) -> bool:
+    """Whether a copy is what a copy of this file would be now, as far as can be told without reading."""
+    if (copy.st_size, copy.st_mtime_ns) != (known.st_size, known.st_mtime_ns) or not stat.S_ISREG(copy.st_mode):
+        return False
+    if copy.st_mode & 0o777 != known.st_mode & 0o777 | 0o600:
+        return False
+    return os.geteuid() != 0 or (copy.st_uid, copy.st_gid) == (known.st_uid, known.st_gid)
+
+
+def copy_within(folder: int, name: str, errand: Errand) -> None:
+    """A file in an open folder of ours gets a content of its own, by rename. Raises DiskTrouble, OSError."""
+    fresh = f".own-{name}"[:200]
+    known = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    try:
+        _make_way(fresh, folder)
+        _write_copy(folder, folder, name, fresh, known, errand)
+        os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        _make_way(fresh, folder)
+        raise
+
+
 @dataclass(slots=True)
 class _Names:
     """A file with several names: those found so far. All of them: it is the tenant's alone."""
 
     links: int
-    found: list[PurePosixPath] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+
+
+class _Folder:
+    """A folder of ours, opened when it is first needed: most of a copy that is there already is never looked at."""
+
+    def __init__(self, descriptor: int | None, above: _Folder | None = None, name: str = "") -> None:
+        self._descriptor = descriptor
+        self._above = above
+        self._name = name
+
+    def below(self, name: str) -> _Folder:
+        """One in it, there or not."""
+        return _Folder(None, self, name)
+
+    def find(self) -> int | None:
+        """Its descriptor; None where it is not there, or no folder."""
+        if self._descriptor is None and self._above is not None:
+            above = self._above.find()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                self._descriptor = _open_folder(self._name, above) if above is not None else None
+        return self._descriptor
+
+    def make(self) -> int:
+        """Its descriptor; made where it is missing, in place of whatever has its name."""
+        found = self.find()
+        if found is not None:
+            return found
+        if self._above is None:
+            raise FileNotFoundError(errno.ENOENT, "not there", self._name)
+        above = self._above.make()
+        _make_way(self._name, above)
+        os.mkdir(self._name, 0o700, dir_fd=above)
+        self._descriptor = _open_folder(self._name, above)
+        return self._descriptor
+
+    def drop(self, name: str) -> None:
+        """What has this name in it, if anything, goes."""
+        found = self.find()
+        if found is not None:
+            _make_way(name, found)
+
+    def close(self) -> None:
+        """It is not needed any more."""
+        if self._descriptor is not None and self._above is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """Where a copy is: one folder of the tenant's, open, and those of the copy and the base beside it."""
+
+    here: int
+    there: _Folder
+    before: _Folder
+    path: str
+    depth: int
 
 
 class _TreeCopy:
-    def __init__(self, errand: Errand, skip: Skip, linkable: Skip, ours: bool) -> None:
+    def __init__(
+        self,
+        errand: Errand,
+        skip: Skip,
+        linkable: Skip,
+        *,
+        ours: bool,
+        exact: bool,
+        notes: Ledger | None,
+        since: Ledger | None,
+    ) -> None:
         self.done = Copied()
         self._errand = errand
         self._skip = skip
         self._linkable = linkable
         self._ours = ours
+        self._exact = exact
+        self._notes = notes
+        self._since = since
         self._several: dict[tuple[int, int], _Names] = {}
 
-    def folder(self, here: int, there: int, before: int | None, path: PurePosixPath) -> None:
-        """All of an open folder; at the top also the files with several names, once all is known."""
-        for name in sorted(os.listdir(here)):
-            below = path / name
-            if self._skip(str(below)):
+    def folder(self, at: _At) -> None:
+        """All of an open folder, but for files with several names: those are finished once all is known."""
+        known = os.fstat(at.here)
+        page = read_page(at.here)
+        as_it_was, unchanged = self._since.unchanged(at.path, page) if self._since else (False, None)
+        if not as_it_was:
+            self._prune(at.there.make(), at.path, page)
+        taken = []
+        for number, name in enumerate(page.names):
+            below = f"{at.path}/{name}" if at.path else name
+            if self._skip(below):
+                taken.append(False)
                 continue
             self._errand.check()
-            with self._losses(below):
-                self._entry(here, there, before, name, below)
-        if path == PurePosixPath():
-            self._finish_several(here, there)
+            size = page.sizes[number] if unchanged is not None and unchanged[number] else None
+            taken.append(self._tried(at, name, below, page.modes[number], size))
+        if not as_it_was:
+            _dress(at.there.make(), known, 0o700)
+        if self._notes is not None:
+            self._notes.note(at.path, page, taken)
 
-    @contextmanager
-    def _losses(self, path: PurePosixPath) -> Iterator[None]:
-        """What went away meanwhile is no error; what became something else, or is closed to us, gets a word."""
-        try:
-            yield
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            if error.errno not in _LOSSES:
-                raise
-            self.done.leave_out(str(path), _LOSSES[error.errno])
+    def finish_several(self, here: int, there: int) -> None:
+        """Files with several names come along where all of those are the tenant's."""
+        for names in self._several.values():
+            for path in names.found:
+                with ExitStack() as opened:
+                    written = _Folder(None)
+                    try:
+                        written = _Folder(_parent(opened, there, path))
+                        inner = _parent(opened, here, path)
+                        if len(names.found) < names.links:
+                            self._leave_out(written, path, "a file that has another name outside")
+                        else:
+                            self._finish(inner, written.make(), path)
+                        _dress(written.make(), os.fstat(inner), 0o700)
+                    except OSError as error:
+                        self._lose(written, path, error)
 
-    def _entry(self, here: int, there: int, before: int | None, name: str, path: PurePosixPath) -> None:
+    def _finish(self, here: int, written: int, path: str) -> None:
+        name = path.rpartition("/")[2]
         known = os.stat(name, dir_fd=here, follow_symlinks=False)
-        if stat.S_ISDIR(known.st_mode):
-            self._subfolder(here, there, before, name, path, known)
-        elif stat.S_ISREG(known.st_mode) and (self._ours or known.st_nlink == 1):
-            self._file(here, there, before, name, path, known)
-        elif stat.S_ISREG(known.st_mode):
+        self._file(here, written, _Folder(None), name, path, known)
+
+    def _prune(self, there: int, path: str, page: Page) -> None:
+        if self._exact:
+            for name in set(os.listdir(there)) - set(page.names):
+                if not self._skip(f"{path}/{name}" if path else name):
+                    _make_way(name, there)
+
+    def _tried(self, at: _At, name: str, path: str, mode: int, size: int | None) -> bool:
+        """Take one entry; whether the copy has it, and another pass may believe so. `size`: it is there already.
+
+        What went away meanwhile is no error; what became something else, or is closed to us, gets a word.
+        """
+        try:
+            if stat.S_ISDIR(mode):
+                return self._subfolder(at, name, path)
+            if size is not None:
+                if stat.S_ISREG(mode):
+                    self._counted(size)
+                return True
+            return self._entry(at, name, path)
+        except OSError as error:
+            self._lose(at.there, path, error)
+            return False
+
+    def _lose(self, there: _Folder, path: str, error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            self._drop(there, path)
+        elif error.errno in _LOSSES:
+            self._leave_out(there, path, _LOSSES[error.errno])
+        else:
+            raise error
+
+    def _leave_out(self, there: _Folder, path: str, why: str) -> None:
+        self.done.leave_out(path, why)
+        self._drop(there, path)
+
+    def _drop(self, there: _Folder, path: str) -> None:
+        if self._exact:
+            there.drop(path.rpartition("/")[2])
+
+    def _entry(self, at: _At, name: str, path: str) -> bool:
+        known = os.stat(name, dir_fd=at.here, follow_symlinks=False)
+        if stat.S_ISREG(known.st_mode):
+            if self._ours or known.st_nlink == 1:
+                self._file(at.here, at.there.make(), at.before, name, path, known)
+                return True
             names = self._several.setdefault((known.st_dev, known.st_ino), _Names(known.st_nlink))
             names.found.append(path)
-        elif stat.S_ISLNK(known.st_mode):
-            self._link(here, there, name, path)
-        else:
-            self.done.leave_out(str(path), "not a file but something special")
+            return False
+        if stat.S_ISLNK(known.st_mode):
+            return self._link(at, name, path)
+        if stat.S_ISDIR(known.st_mode):
+            return self._subfolder(at, name, path)
+        self._leave_out(at.there, path, "not a file but something special")
+        return False
 
-    def _subfolder(
-        self, here: int, there: int, before: int | None, name: str, path: PurePosixPath, known: os.stat_result
-    ) -> None:
-        if len(path.parts) > _DEEPEST:
-            self.done.leave_out(str(path), f"more than {_DEEPEST} folders deep")
-            return
-        with ExitStack() as opened:
-            inner = opened.enter_context(opened_folder(name, here))
-            present = _stat(name, there)
-            if present is None or not stat.S_ISDIR(present.st_mode):
-                _make_way(name, there)
-                os.mkdir(name, 0o700, dir_fd=there)
-            written = opened.enter_context(opened_folder(name, there))
-            earlier = _open_if_there(opened, name, before) if before is not None else None
-            self.folder(inner, written, earlier, path)
-            _dress(written, known, 0o700)
+    def _subfolder(self, at: _At, name: str, path: str) -> bool:
+        if at.depth >= _DEEPEST:
+            self._leave_out(at.there, path, f"more than {_DEEPEST} folders deep")
+            return False
+        with opened_folder(name, at.here) as here:
+            there, before = at.there.below(name), at.before.below(name)
+            try:
+                self.folder(_At(here, there, before, path, at.depth + 1))
+            finally:
+                there.close()
+                before.close()
+        return True
 
-    def _link(self, here: int, there: int, name: str, path: PurePosixPath) -> None:
+    def _link(self, at: _At, name: str, path: str) -> bool:
         """A link that stays inside is copied as the link it is; nothing here ever follows one."""
-        target = _read_link(name, here)
-        if not stays_inside(path, target):
-            self.done.leave_out(str(path), "a symbolic link that leads outside")
-            return
+        target = _read_link(name, at.here)
+        if not stays_inside(PurePosixPath(path), target):
+            self._leave_out(at.there, path, "a symbolic link that leads outside")
+            return False
+        there = at.there.make()
         _make_way(name, there)
         os.symlink(target, name, dir_fd=there)
+        return True
 
-    def _file(
-        self, here: int, there: int, before: int | None, name: str, path: PurePosixPath, known: os.stat_result
-    ) -> None:
+    def _file(self, here: int, there: int, before: _Folder, name: str, path: str, known: os.stat_result) -> None:
         present = _stat(name, there)
-        if present is None or not _same(present, known):
-            _make_way(name, there)
-            if before is not None and self._linkable(str(path)) and _linked(name, before, there, known):
-                self.done.linked += 1
-            else:
-                self._copied(here, there, name, path, known)
-                return
-        self._counted(known.st_size)
-
-    def _copied(self, here: int, there: int, name: str, path: PurePosixPath, known: os.stat_result) -> None:
-        self._counted(_write_copy(here, there, name, name, known, self._errand))
+        if present is not None and self._since is None and alike(present, known):
+            self.done.linked += present.st_nlink > 1
+            self._counted(known.st_size)
+            return
+        _make_way(name, there)
+        earlier = before.find() if self._since is None and self._linkable(path) else None
+        if earlier is not None and _linked(name, earlier, there, known):
+            self.done.linked += 1
+            self._counted(known.st_size)
+        else:
+            self._counted(_write_copy(here, there, name, name, known, self._errand))
 
     def _counted(self, size: int) -> None:
         self.done.files += 1
@@ -216,34 +373,29 @@ class _TreeCopy:
         if self.done.files % 500 == 0:
             self._errand.say(None, f"{self.done.files} files, {self.done.bytes / 1e6:.0f} MB")
 
-    def _finish_several(self, here: int, there: int) -> None:
-        for names in self._several.values():
-            for path in names.found:
-                if len(names.found) < names.links:
-                    self.done.leave_out(str(path), "a file that has another name outside")
-                    continue
-                with self._losses(path), ExitStack() as opened:
-                    inner, written = _parent(opened, here, path), _parent(opened, there, path)
-                    known = os.stat(path.name, dir_fd=inner, follow_symlinks=False)
-                    self._file(inner, written, None, path.name, path, known)
-
 
 def keep_reserve(folder: Path) -> None:
     """Raises DiskTrouble where the disk gets so full that others might not be able to write."""
     _keep_reserve(os.statvfs(folder))
 
 
-def _measure(here: int, path: PurePosixPath, skip: Skip, found: Copied) -> None:
-    for name in os.listdir(here):
-        known = None if skip(str(path / name)) else _stat(name, here)
-        if known is not None and stat.S_ISDIR(known.st_mode) and len(path.parts) < _DEEPEST:
-            with ExitStack() as opened:
-                inner = _open_if_there(opened, name, here)
-                if inner is not None:
-                    _measure(inner, path / name, skip, found)
-        elif known is not None and stat.S_ISREG(known.st_mode):
-            found.files += 1
-            found.bytes += known.st_size
+def _measure(here: int, path: str, depth: int, skip: Skip, found: Copied) -> None:
+    folders = []
+    with os.scandir(here) as entries:
+        for entry in entries:
+            below = f"{path}/{entry.name}" if path else entry.name
+            if skip(below):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            elif (known := _stat(entry.name, here)) is not None and stat.S_ISREG(known.st_mode):
+                found.files += 1
+                found.bytes += known.st_size
+    for name in folders if depth < _DEEPEST else ():
+        with ExitStack() as opened:
+            inner = _open_if_there(opened, name, here)
+            if inner is not None:
+                _measure(inner, f"{path}/{name}" if path else name, depth + 1, skip, found)
 
 
 def stays_inside(path: PurePosixPath, target: str) -> bool:
@@ -258,11 +410,15 @@ def stays_inside(path: PurePosixPath, target: str) -> bool:
     return not target.startswith("/") and ups <= len(path.parts) - 1 and ".." not in parts[ups:]
 
 
-def _parent(opened: ExitStack, folder: int, path: PurePosixPath) -> int:
+def _parent(opened: ExitStack, folder: int, path: str) -> int:
     """The open folder that `path` lies in; every step on the way is a folder and no link."""
-    for name in path.parts[:-1]:
+    for name in path.split("/")[:-1]:
         folder = opened.enter_context(opened_folder(name, folder))
     return folder
+
+
+def _open_folder(name: str, parent: int) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
 
 
 def _open_if_there(opened: ExitStack, name: str | Path, parent: int | None) -> int | None:
@@ -270,14 +426,6 @@ def _open_if_there(opened: ExitStack, name: str | Path, parent: int | None) -> i
         return opened.enter_context(opened_folder(name, parent))
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_size, one.st_mtime_ns, stat.S_IFMT(one.st_mode)) == (
-        other.st_size,
-        other.st_mtime_ns,
-        stat.S_IFMT(other.st_mode),
-    )
 
 
 def _stat(name: str, folder: int) -> os.stat_result | None:
@@ -308,9 +456,7 @@ def _make_way(name: str, folder: int) -> None:
 def _linked(name: str, before: int, there: int, known: os.stat_result) -> bool:
     """Give the base's unchanged file a second name; whether that went."""
     earlier = _stat(name, before)
-    if earlier is None or not _same(earlier, known) or earlier.st_mode & 0o777 != known.st_mode & 0o777 | 0o600:
-        return False
-    if os.geteuid() == 0 and (earlier.st_uid, earlier.st_gid) != (known.st_uid, known.st_gid):
+    if earlier is None or not alike(earlier, known):
         return False
     with suppress(OSError):  # too many names, or a file system without
         os.link(name, name, src_dir_fd=before, dst_dir_fd=there, follow_symlinks=False)

@@ -27,6 +27,12 @@ def exchange(one: Path, other: Path) -> None:
     _rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
 
 
+def exchange_in(one_folder: int, other_folder: int, name: str) -> None:
+    """As `exchange`, of one name in two open folders."""
+    raw = os.fsencode(name)
+    _rename(one_folder, raw, other_folder, raw, _RENAME_EXCHANGE)
+
+
 def rename_new(source_folder: int, target_folder: int, name: str) -> None:
     """Move a name between open folders unless it is there already. Raises FileExistsError, OSError."""
     raw = os.fsencode(name)

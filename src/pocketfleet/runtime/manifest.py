@@ -32,6 +32,8 @@ class Manifest:
     #: SHA-256 of `hooks`, `migrations` and `schema`
     fingerprints: dict[str, str]
     took_ms: int
+    #: of that, until the files besides the databases were there
+    files_ms: int = 0
     #: files that an earlier snapshot holds, too
     linked: int = 0
     #: whether every page of the databases was read; else they were opened only

@@ -6,10 +6,9 @@ PocketBase's own zips (`pb_data/backups`) are in no snapshot; they are moved ove
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
-import shutil
-import stat
 from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from pocketfleet.runtime.copying import copy_tree
 from pocketfleet.runtime.disk import UNSUPPORTED, exchange, flush, flush_all, opened_folder, remove_tree, rename_new
 from pocketfleet.runtime.errands import Errand
 from pocketfleet.runtime.manifest import Manifest
+from pocketfleet.runtime.own_files import take_own
 
 #: Such a folder holds a copy that was not needed, or the data that a finished one replaced.
 PREFIX = ".replaced-"
@@ -56,9 +56,10 @@ def hand_over(snapshot: Path, live: Path, errand: Errand) -> None:
 
     1 the snapshot's folder gets a name that says so; 2 `live` goes aside into it; 3 its data takes that place;
     4 files under storage that other snapshots share are replaced by those that `live` had of its own, where they are
-    the same; 5 PocketBase's own zips are moved over; 6 what was replaced is removed. Killed at any point and called
-    again, it ends the same. Where 2 or 3 fails it is a snapshot again, and `live` is as it was. What is left of the
-    snapshot's folder says that it was done, until `forget_given`. The caller holds the instance's lock.
+    the same, whole folders at once (own_files.py); 5 PocketBase's own zips are moved over. Killed at any point and
+    called again, it ends the same. Where 2 or 3 fails it is a snapshot again, and `live` is as it was. What is left of
+    the snapshot's folder, what was replaced in it, says that it was done, until `forget_given`. The caller holds the
+    instance's lock.
     Raises SnapshotUnusable where there is no such snapshot, OSError.
     """
     given = snapshot.with_name(_GIVEN + snapshot.name)
@@ -73,11 +74,11 @@ def hand_over(snapshot: Path, live: Path, errand: Errand) -> None:
             given.rename(snapshot)
         raise
     try:
-        _own_files(given / _REPLACED, live, errand)
-        _clear_replaced(given / _REPLACED, live)
+        _own_files(given, live, errand)
+        _keep_zips(given / _REPLACED, live)
     except OSError as error:
-        # the data is in its place, and that counts; `forget_given` tries again
-        _log.warning("what a snapshot replaced is not cleared away: %s", error)
+        # the data is in its place, and that counts
+        _log.warning("what a snapshot replaced could not be looked through: %s", error)
 
 
 def forget_given(folder: Path, live: Path) -> None:
@@ -108,51 +109,27 @@ def _swap(given: Path, live: Path) -> None:
     flush(live.parent)
 
 
-def _own_files(replaced: Path, live: Path, errand: Errand) -> None:
-    """Give a file a content of its own where its name is one of several: other snapshots must never change with it."""
-    for folder, _, names in os.walk(live / "pb_data" / "storage"):
-        errand.check()
-        shared = [name for name in names if _is_shared(Path(folder) / name)]
-        if shared:
-            with ExitStack() as opened:
-                own = _same_place(opened, replaced, Path(folder).relative_to(live))
-                for name in shared:
-                    _take_own(own, Path(folder) / name)
+def _own_files(given: Path, live: Path, errand: Errand) -> None:
+    """Give files a content of their own where their names are some of several: other snapshots must never change."""
+    with ExitStack() as opened:
+        here = opened.enter_context(opened_folder("pb_data", opened.enter_context(opened_folder(live))))
+        other = None
+        with contextlib.suppress(OSError):  # its tenant may have put a link there
+            replaced = opened.enter_context(opened_folder(given / _REPLACED))
+            other = opened.enter_context(opened_folder("pb_data", replaced))
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.stat("storage", dir_fd=here, follow_symlinks=False)
+            take_own(here, other, "storage", _taken_at(given), errand)
+            os.fsync(here)
 
 
-def _is_shared(path: Path) -> bool:
-    known = path.lstat()
-    return known.st_nlink > 1 and stat.S_ISREG(known.st_mode)
-
-
-def _same_place(opened: ExitStack, root: Path, below: Path) -> int | None:
-    """The folder there, along open folders: its tenant may have put links there. None where it is none."""
+def _taken_at(given: Path) -> int:
+    """When the snapshot was taken, in nanoseconds since 1970; 0 where it does not say: then no file is as it was."""
     try:
-        folder = opened.enter_context(opened_folder(root))
-        for part in below.parts:
-            folder = opened.enter_context(opened_folder(part, folder))
-    except OSError:
-        return None
-    return folder
-
-
-def _take_own(own: int | None, path: Path) -> None:
-    """The file that was there before, if it is the same one; else a copy, if there is room for it."""
-    known = path.lstat()
-    if own is not None:
-        with contextlib.suppress(OSError):
-            found = os.stat(path.name, dir_fd=own, follow_symlinks=False)
-            same = (found.st_size, found.st_mtime_ns) == (known.st_size, known.st_mtime_ns)
-            if same and stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-                os.rename(path.name, path, src_dir_fd=own)
-                return
-    fresh = path.with_name(f".own-{path.name}"[:255])
-    try:
-        shutil.copy2(path, fresh, follow_symlinks=False)
-        fresh.rename(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        _log.warning("%s shares its content with snapshots: %s", path, error)
+        manifest = Manifest.from_json(json.loads((given / "manifest.json").read_text()))
+    except (OSError, ValueError, SnapshotUnusable):
+        return 0
+    return int(manifest.taken_at.timestamp() * 1e9)
 
 
 def copy_whole(data: Path, fresh: Path, manifest: Manifest, errand: Errand) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +15,18 @@ from pocketfleet.config import Config
 from pocketfleet.errors import SnapshotNotFound, SnapshotUnusable
 from pocketfleet.runtime import putting_back
 from pocketfleet.runtime.copying import measure
+from pocketfleet.runtime.databases import is_database_file
 from pocketfleet.runtime.disk import disk_trouble, flush, flush_all, remove_tree
 from pocketfleet.runtime.errands import Errand, Progress, carry_out
 from pocketfleet.runtime.manifest import Manifest
-from pocketfleet.runtime.taking import Request, is_passed_over, take, verified
+from pocketfleet.runtime.taking import Prepared, Request, is_passed_over, prepare, take, verified
 
 _MANIFEST = "manifest.json"
 _DATA = "data"
 #: Beginnings of names of what is not finished, or on its way out.
-_TAKING, _REMOVING, _COPYING = ".taking-", ".removing-", ".copying-"
+_TAKING, _REMOVING, _COPYING, _PREPARING = ".taking-", ".removing-", ".copying-", ".preparing-"
+#: Such a folder holds the files of a snapshot to come, whole and flushed.
+_PREPARED = ".prepared-"
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +49,8 @@ class SnapshotStore:
         self._config = config
         #: temporary folders that work goes on in, which a sweep passes over
         self._in_use: set[Path] = set()
+        #: what is known of prepared folders since they were made
+        self._prepared: dict[Path, Prepared] = {}
 
     def path(self, instance_id: str, snapshot_id: str) -> Path:
         """The folder of its data: `pb_data`, `pb_hooks` ... Nobody may write there: files have names elsewhere, too."""
@@ -67,6 +72,33 @@ class SnapshotStore:
             return [path.name for path in self._folder(instance_id).iterdir() if path.name.isalnum()]
         return []
 
+    async def prepare(
+        self, instance_id: str, snapshot_id: str, *, base: str | None = None, progress: Progress | None = None
+    ) -> None:
+        """Copy the files of a snapshot to come ahead, while everything goes on: `take` then looks for what came, went
+        or changed since, and is quick. One that is prepared already is made anew; one that is taken stays.
+
+        Raises DiskTrouble.
+        """
+        if snapshot_id in self.present(instance_id):
+            return
+        _log.info("preparing snapshot %s", snapshot_id, extra={"instance": instance_id})
+        request = self._request(instance_id, snapshot_id, base)
+        await carry_out(lambda errand: self._prepare(request, errand), progress)
+
+    def is_prepared(self, instance_id: str, snapshot_id: str) -> bool:
+        """Whether its files are there already."""
+        return self._folder(instance_id).joinpath(_PREPARED + snapshot_id).is_dir()
+
+    async def drop_prepared(self, instance_id: str, snapshot_id: str) -> None:
+        """What was prepared and not taken goes, if there is anything. Raises DiskTrouble."""
+        folder = self._folder(instance_id)
+        with disk_trouble("What was prepared for a snapshot could not be removed"):
+            for path in (folder / f"{_PREPARED}{snapshot_id}", folder / f"{_PREPARING}{snapshot_id}"):
+                self._prepared.pop(path, None)
+                self._in_use.discard(path)
+                await asyncio.to_thread(remove_tree, path)
+
     async def take(
         self,
         instance_id: str,
@@ -81,6 +113,7 @@ class SnapshotStore:
         """A snapshot of the instance as it stands. One that is there already is answered as it is.
 
         1 storage and other files, 2 databases, 3 if awake: files again, 4 verified and counted, 5 flushed, 6 renamed.
+        Of one that was prepared 1 is what came, went or changed since; if it fails, what was prepared stays.
         Awake: SQLite's backup API on read-only connections; nobody is stopped. Asleep: the caller holds its lock.
         `base`: the newest earlier snapshot; unchanged files under storage get a second name from there. `thorough`:
         every page of the databases is read; without it they are opened only, for a copy made while people wait.
@@ -89,16 +122,7 @@ class SnapshotStore:
         with contextlib.suppress(SnapshotNotFound):
             return self.manifest(instance_id, snapshot_id)
         _log.info("taking snapshot %s", snapshot_id, extra={"instance": instance_id})
-        earlier = self.path(instance_id, base) if base and base != snapshot_id else None
-        request = Request(
-            instance_id=instance_id,
-            snapshot_id=snapshot_id,
-            release=release,
-            live=self._config.instances / instance_id,
-            awake=awake,
-            base=earlier if earlier is not None and earlier.is_dir() else None,
-            thorough=thorough,
-        )
+        request = self._request(instance_id, snapshot_id, base, release=release, awake=awake, thorough=thorough)
         manifest = await carry_out(lambda errand: self._take(request, errand), progress)
         facts = (snapshot_id, manifest.bytes / 1e6, manifest.files, manifest.took_ms)
         _log.info("snapshot %s taken: %.0f MB, %d files, %d ms", *facts, extra={"instance": instance_id})
@@ -197,24 +221,32 @@ class SnapshotStore:
         with disk_trouble("The snapshots could not be removed"):
             await asyncio.to_thread(remove_tree, self._folder(instance_id))
 
-    async def sweep(self, instance_id: str) -> None:
-        """Take away what work that was killed has left. What must not be lost of it is brought to its place."""
+    async def sweep(self, instance_id: str, wanted: Collection[str] = ()) -> None:
+        """Take away what work that was killed has left. What must not be lost of it is brought to its place.
+
+        `wanted`: ids of snapshots that will yet be taken, so that what was prepared for them stays.
+        """
 
         def work(errand: Errand) -> None:
             folder = self._folder(instance_id)
             with disk_trouble("Left-over copies could not be removed"):
                 putting_back.recover(folder, self._config.instances / instance_id, self._in_use)
+                kept = {folder / f"{_PREPARED}{snapshot_id}" for snapshot_id in wanted}
                 for path in folder.glob(".*"):
-                    if path not in self._in_use:
+                    if path not in self._in_use and path not in kept:
                         remove_tree(path)
 
         if self._folder(instance_id).is_dir():
             await carry_out(work)
 
-    async def estimate(self, instance_id: str) -> Estimate:
-        """What a snapshot of it would take at most. Raises DiskTrouble."""
+    async def estimate(self, instance_id: str, prepared: str = "") -> Estimate:
+        """What a snapshot of it would take at most; if it is `prepared`, besides what is there. Raises DiskTrouble."""
+        live = self._config.instances / instance_id
         with disk_trouble("The instance's files cannot be counted"):
-            found = await asyncio.to_thread(measure, self._config.instances / instance_id, is_passed_over)
+            if prepared and self.is_prepared(instance_id, prepared):
+                found = await asyncio.to_thread(measure, live / "pb_data", lambda path: not is_database_file(path))
+            else:
+                found = await asyncio.to_thread(measure, live, is_passed_over)
         return Estimate(found.bytes, found.files)
 
     def free_bytes(self) -> int:
@@ -224,19 +256,65 @@ class SnapshotStore:
     def _folder(self, instance_id: str) -> Path:
         return self._config.snapshots / instance_id
 
+    def _request(
+        self,
+        instance_id: str,
+        snapshot_id: str,
+        base: str | None,
+        *,
+        release: str = "",
+        awake: bool = True,
+        thorough: bool = False,
+    ) -> Request:
+        earlier = self.path(instance_id, base) if base and base != snapshot_id else None
+        return Request(
+            instance_id=instance_id,
+            snapshot_id=snapshot_id,
+            release=release,
+            live=self._config.instances / instance_id,
+            awake=awake,
+            base=earlier if earlier is not None and earlier.is_dir() else None,
+            thorough=thorough,
+        )
+
+    def _prepare(self, request: Request, errand: Errand) -> None:
+        folder = self._folder(request.instance_id)
+        fresh, done = folder / f"{_PREPARING}{request.snapshot_id}", folder / f"{_PREPARED}{request.snapshot_id}"
+        with disk_trouble("The snapshot could not be prepared"), self._using(fresh):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._prepared.pop(done, None)
+            for path in (fresh, done):
+                remove_tree(path)
+            fresh.mkdir(mode=0o700)
+            prepared = prepare(request, fresh / _DATA, errand)
+            flush_all(fresh)
+            self._prepared[done] = prepared
+            self._in_use.add(done)
+            fresh.rename(done)
+
     def _take(self, request: Request, errand: Errand) -> Manifest:
         folder = self._folder(request.instance_id)
         with disk_trouble("The snapshot could not be made"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            prepared = folder / f"{_PREPARED}{request.snapshot_id}"
+            if prepared.is_dir():
+                return self._finish(request, prepared, errand)
             fresh = folder / f"{_TAKING}{request.snapshot_id}"
             with self._using(fresh):
                 remove_tree(fresh)
                 fresh.mkdir(mode=0o700)
-                manifest = take(request, fresh / _DATA, errand)
-                (fresh / _MANIFEST).write_text(json.dumps(manifest.as_json(), indent=1))
-                flush_all(fresh)
-                fresh.rename(folder / request.snapshot_id)
-                flush(folder)
+                return self._finish(request, fresh, errand)
+
+    def _finish(self, request: Request, fresh: Path, errand: Errand) -> Manifest:
+        """Take it in this folder, and give that its name."""
+        folder = self._folder(request.instance_id)
+        manifest = take(request, fresh / _DATA, errand, self._prepared.get(fresh))
+        (fresh / _MANIFEST).write_text(json.dumps(manifest.as_json(), indent=1))
+        flush_all(fresh)
+        fresh.rename(folder / request.snapshot_id)
+        flush(folder)
+        self._prepared.pop(fresh, None)
+        self._in_use.discard(fresh)
         return manifest
 
     @contextlib.contextmanager

@@ -21,6 +21,7 @@ from pocketfleet.runtime.databases import (
 )
 from pocketfleet.runtime.errands import Errand
 from pocketfleet.runtime.fingerprints import folder_fingerprint
+from pocketfleet.runtime.ledgers import Ledger
 from pocketfleet.runtime.manifest import Manifest
 
 #: Names in `pb_data` that PocketBase leaves out of its own backups, too: its zips, and what it is about to delete.
@@ -43,31 +44,55 @@ class Request:
     thorough: bool
 
 
-def take(request: Request, target: Path, errand: Errand) -> Manifest:
-    """Make the copy in the folder `target`, which is not there yet. Not flushed.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Files that were copied ahead: what they were then, and how many of them an earlier snapshot holds, too."""
 
+    ledger: Ledger
+    linked: int
+
+
+def prepare(request: Request, target: Path, errand: Errand) -> Prepared:
+    """Copy everything but the databases ahead, while everything goes on, for a `take` into the same folder. Not
+    flushed. Raises DiskTrouble, OSError."""
+    ledger = Ledger()
+    copied = _files(request, target, errand, notes=ledger)
+    return Prepared(ledger, copied.linked)
+
+
+def take(request: Request, target: Path, errand: Errand, prepared: Prepared | None = None) -> Manifest:
+    """Make the copy in the folder `target`: it is not there yet, or was prepared. Not flushed.
+
+    With `prepared` only folders in which something came, went or changed since are written to; a target whose ledger
+    was lost is compared file by file.
     Raises SnapshotUnusable, DiskTrouble, OSError.
     """
     began = time.monotonic()
-    copied = again = _files(request, target, errand)
+    known = Ledger() if request.awake else None
+    copied = again = _files(request, target, errand, notes=known, since=prepared.ledger if prepared else None)
+    files_ms = _ms(began)
     taken_at = datetime.now(UTC)
-    _databases(request, target, errand)
+    databases = _databases(request, target, errand)
     if request.awake:
-        again = _files(request, target, errand)
+        again = _files(request, target, errand, since=known, exact=False)
     counts = verified(target, errand, thorough=request.thorough)
-    found = measure(target)
+    whole = Copied(databases.files + copied.files, databases.bytes + copied.bytes)
+    if request.awake:
+        # what went away since the first pass is in it: the databases may name it
+        whole = measure(target)
     return Manifest(
         snapshot_id=request.snapshot_id,
         instance_id=request.instance_id,
         release=request.release,
         taken_at=taken_at,
         awake=request.awake,
-        bytes=found.bytes,
-        files=found.files,
+        bytes=whole.bytes,
+        files=whole.files,
         counts=counts,
         fingerprints=fingerprints(target),
-        took_ms=round((time.monotonic() - began) * 1000),
-        linked=copied.linked,
+        took_ms=_ms(began),
+        files_ms=files_ms,
+        linked=prepared.linked if prepared else copied.linked,
         thorough=request.thorough,
         left_out=again.left_out + _elsewhere(target),
     )
@@ -113,15 +138,35 @@ def _is_storage(path: str) -> bool:
     return path.startswith(_STORAGE)
 
 
-def _files(request: Request, target: Path, errand: Errand) -> Copied:
-    """Everything but the databases; the second time only what came or changed since the first."""
+def _files(
+    request: Request,
+    target: Path,
+    errand: Errand,
+    *,
+    notes: Ledger | None = None,
+    since: Ledger | None = None,
+    exact: bool = True,
+) -> Copied:
+    """Everything but the databases; with `since` only what came, went or changed."""
     errand.say(None, "copying files")
-    base = request.base
-    return copy_tree(request.live, target, errand, skip=_is_not_a_plain_file, base=base, linkable=_is_storage)
+    return copy_tree(
+        request.live,
+        target,
+        errand,
+        skip=_is_not_a_plain_file,
+        base=request.base,
+        linkable=_is_storage,
+        exact=exact,
+        notes=notes,
+        since=since,
+    )
 
 
-def _databases(request: Request, target: Path, errand: Errand) -> None:
+def _databases(request: Request, target: Path, errand: Errand) -> Copied:
     live, folder = request.live / "pb_data", target / "pb_data"
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if is_database_file(path.name):
+            path.unlink()  # of a try that was broken off
     for name in database_names(live):
         errand.say(None, f"copying {name}")
         copy = copy_awake if request.awake else copy_asleep
@@ -134,3 +179,9 @@ def _databases(request: Request, target: Path, errand: Errand) -> None:
             copy_file(live / name, folder / name, errand)
     if not (folder / "data.db").exists():
         raise SnapshotUnusable("The instance has no data.db, so there is nothing to take.", file="data.db")
+    sizes = [path.stat().st_size for path in folder.iterdir() if is_database_file(path.name)]
+    return Copied(len(sizes), sum(sizes))
+
+
+def _ms(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

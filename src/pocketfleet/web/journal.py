@@ -21,6 +21,7 @@ STEPS: dict[str, dict[str, str]] = {
         "rehearse": "Rehearse: the release you have, the new one, and yours again, on copies",
         "decide": "Decide by the verdict",
         "backup": "Make a backup to keep",
+        "prepare": "Copy the files ahead, while everything goes on",
         "hold": "Let requests wait, and stop PocketBase",
         "checkpoint": "Take the last copy, to go back to",
         "switch": "Start the new release, unseen by anybody",
@@ -31,6 +32,7 @@ STEPS: dict[str, dict[str, str]] = {
     "rollback": {
         "resolve": "Verify the snapshot, and fetch its release",
         "losses": "Find out what would be lost",
+        "prepare": "Copy the files ahead, while everything goes on",
         "hold": "Let requests wait, and stop PocketBase",
         "checkpoint": "Keep what is there now",
         "put": "Put the snapshot's data in place",

@@ -169,9 +169,16 @@ def _work(snapshots: SnapshotStore, verb: str, place: Path) -> Callable[[], Awai
         "put_back-by-hand": lambda: snapshots.put_back(INSTANCE, "one"),
         "hand_over": lambda: snapshots.hand_over(INSTANCE, "one"),
         "take": lambda: snapshots.take(INSTANCE, "two", release="0.40.6", awake=False, base="one"),
+        "prepare": lambda: _prepared(snapshots),
         "copy_to": lambda: snapshots.copy_to(INSTANCE, "one", target),
         "remove": lambda: snapshots.remove(INSTANCE, "one"),
     }[verb]
+
+
+async def _prepared(snapshots: SnapshotStore) -> None:
+    """Ahead, and taken then. All files are fresh, so that the second pass copies them anew."""
+    await snapshots.prepare(INSTANCE, "two", base="one")
+    await snapshots.take(INSTANCE, "two", release="0.40.6", awake=False, base="one")
 
 
 def _seen(place: Path, verb: str, way: str) -> dict[str, Any]:

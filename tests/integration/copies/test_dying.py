@@ -69,8 +69,10 @@ def test_handing_over_goes_on_wherever_it_was_killed(home: Path) -> None:
             assert item["names"] == ["given-one"], item["at"]
 
 
-def test_a_snapshot_that_was_not_finished_is_none(home: Path) -> None:
-    answer = _told(home, "take")
+@pytest.mark.parametrize("verb", ["take", "prepare"])
+def test_a_snapshot_that_was_not_finished_is_none(home: Path, verb: str) -> None:
+    """`prepare`: its files ahead, then taken; both may be broken off."""
+    answer = _told(home, verb)
     for item in answer["told"]:
         assert item["instances"] == answer["old"], item["at"]
         assert item["present"] == item["names"], item["at"]
