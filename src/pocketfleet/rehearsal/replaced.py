@@ -96,10 +96,13 @@ def cannot_sign_in(new: Round) -> list[Finding]:
 
 
 def explained(brought: Brought, after: Inspected) -> Callable[[Ask, Difference], str]:
-    """Says of a difference between two answers that it comes of other records alone; "" of all else."""
-    differing = brought.differing(after)
+    """Says of a difference between two answers that it comes of other records, or of a collection that is not there,
+    which is told as such; "" of all else."""
+    differing, there = brought.differing(after), {one["name"] for one in after.collections}
 
     def explain(ask: Ask, found: Difference) -> str:
+        if ask.collection and ask.collection not in there:
+            return "Collections are not there, so what asks for them is answered otherwise."
         about = not ask.collection or ask.collection in differing or "expand." in found.path
         if differing and about and found.kind in _OF_RECORDS:
             return "Other records are there, so answers that show them differ."
