@@ -197,7 +197,7 @@ def restore(
             body["rehearse"] = False
         operation = ask(client, "POST", path_of(name, "restore"), body, wait=wait, quiet=as_json)
         if not as_json:
-            print_restore(client, operation, name, what)
+            print_restore(client, operation, name, what, only=rehearse)
     end(operation, as_json=as_json)
 
 

@@ -6,24 +6,23 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from pocketfleet.cli import output
-from pocketfleet.cli.common import path_of
 from pocketfleet.cli.upgrades import rehearsal_of
 
 if TYPE_CHECKING:
     from pocketfleet.cli.client import Client
 
 
-def print_restore(client: Client, operation: dict[str, Any], name: str, what: str) -> None:
-    """Everything that a person needs to know of how it went, and what comes next."""
+def print_restore(client: Client, operation: dict[str, Any], name: str, what: str, *, only: bool) -> None:
+    """Everything that a person needs to know of how it went, and what comes next. `only`: it was to be rehearsed."""
     from pocketfleet.cli.reports import print_report
 
     state, result = operation["state"], operation["result"]
-    restored = state == "succeeded" and operation["held_ms"] is not None
+    restored = state == "succeeded" and not only
     if not restored and (found := rehearsal_of(client, operation)) is not None:
         print_report(found)
         print()
     if restored:
-        _print_restored(client, name, result)
+        _print_restored(name, result)
     elif state == "succeeded":
         print("This was a rehearsal; nothing was changed.")
         if operation["verdict"] != "broken":
@@ -42,15 +41,15 @@ def _again(name: str, what: str, *, accept: bool) -> str:
     return shlex.join(["pocketfleet", "restore", name, what, *(["--accept-changes"] if accept else [])])
 
 
-def _print_restored(client: Client, name: str, result: dict[str, Any]) -> None:
+def _print_restored(name: str, result: dict[str, Any]) -> None:
     print(f"{name} is restored, on PocketBase {result['release']}.")
     if result["release"] != result["from"]:
         output.say(f"! It ran {result['from']} before; this data fits {result['range']}, which it follows now.")
     if result["snapshot"]:
         output.say(f"What was there before: `pocketfleet restore {name} {result['snapshot']}` brings it back.")
     say_left_out(result)
-    if client.get(path_of(name)).get("power") == "off":
-        output.say(f"It is powered off. Let people in again: `pocketfleet power {name} on`.")
+    if result.get("off"):
+        output.say(f"It is switched off. Let people in again: `pocketfleet power {name} on`.")
 
 
 def say_left_out(result: dict[str, Any]) -> None:

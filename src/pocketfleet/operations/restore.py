@@ -216,6 +216,7 @@ async def _commit(work: Work) -> dict[str, Any]:
         "range": found["new_range"],
         "snapshot": present["snapshot"],
         "left_out": work.outputs["open"]["left_out"],
+        "off": not tools.fleet.may_run(work.instance_id),
     }
     await _tell(work, "restored", _said(result), events.INFO, **result)
     return {RESULT: result}

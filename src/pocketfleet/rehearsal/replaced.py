@@ -145,9 +145,10 @@ def judge_alone(asks: Sequence[Ask], answers: Sequence[Answer]) -> list[Finding]
 
 def _of_collection(name: str, changed: Changed, after: int | None, *, there: bool) -> Finding:
     numbers = {"missing": changed.deleted, "otherwise": changed.changed, "more": changed.created}
-    detail: dict[str, Any] = {**numbers, "after": after, "records": changed.deleted_ids[:_LISTED]}
+    before = None if after is None else after - changed.created + changed.deleted
+    detail: dict[str, Any] = {**numbers, "before": before, "after": after, "records": changed.deleted_ids[:_LISTED]}
     if not there:
-        detail["after"] = None
+        detail |= {"before": changed.deleted, "after": None}
         text = f"The collection {name} is not in it, and {_records(changed.deleted)} with it."
         return Finding(Severity.BREAKS, Section.RECORDS, text, name, detail=detail)
     said = []

@@ -82,7 +82,7 @@ def _refused(instance: Instance) -> list[Row]:
 
 def asking(instance_id: str) -> Row | None:
     """The change of release that waits for a word: the newest one that was asked for, if it still does."""
-    found = Operation.objects.filter(instance_id=instance_id, kind__in=("upgrade", "rollback"))
+    found = Operation.objects.filter(instance_id=instance_id, kind__in=_CHANGES)
     row = found.order_by("-created_at", "-id").first()
     return _change(row) if row is not None and row.state == OperationState.ASKING else None
 

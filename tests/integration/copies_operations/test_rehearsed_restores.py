@@ -61,16 +61,14 @@ async def test_it_asks_and_what_was_accepted_goes_through(yard: Yard, home: Path
     lost = mended(backup, home / "lost.zip", "DROP TABLE posts", "DELETE FROM _collections WHERE name = 'posts'")
     upload = yard.upload(lost)
     origin = Origin(upload=upload)
-    # only a rehearsal: nothing is changed, and the file is still there
-    only = await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin, Rehearsing(only=True)))
-    assert (only.result["verdict"], only.result["from"], only.result["to"]) == ("changed", NEWEST, NEWEST)
-    assert only.result["reasons"][0] == "The collection posts is not in it, and 2 records with it."
-    assert yard.incoming() == [f"{upload}.zip"]
-    kept = await yard.database.call(Rehearsal.objects.get, id=only.result["rehearsal"])
-    assert (kept.kind, kept.report["kind"], kept.origin.partition(":")[0]) == ("restore", "restore", "upload")
     # a file is rehearsed without being told, and asks
     asked = await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin), OperationState.ASKING)
+    assert (asked.result["verdict"], asked.result["from"], asked.result["to"]) == ("changed", NEWEST, NEWEST)
+    assert asked.result["reasons"][0] == "The collection posts is not in it, and 2 records with it."
     assert "held_ms" not in asked.result
+    assert yard.incoming() == [f"{upload}.zip"]
+    kept = await yard.database.call(Rehearsal.objects.get, id=asked.result["rehearsal"])
+    assert (kept.kind, kept.report["kind"], kept.origin.partition(":")[0]) == ("restore", "restore", "upload")
     assert await yard.database.call(Event.objects.filter(kind="asking", operation_id=asked.id).count) == 1
     assert await titles_now(yard, instance) == ["one", "two"]
     # another file is not what was accepted, even if it lacks less
@@ -104,7 +102,10 @@ async def test_what_does_not_start_is_refused_and_nothing_is_touched(yard: Yard,
     upload = yard.upload(mended(backup, home / "bad.zip", **{name: FAILING}))
     await yard.sleep(instance)
     before = (yard.folder(instance) / "pb_data" / "data.db").read_bytes()
-    operation = await yard.ask(copies.restore_instance, instance.id, Origin(upload=upload), Rehearsing(accept=True))
+    origin = Origin(upload=upload)
+    only = await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin, Rehearsing(only=True)))
+    assert (only.result["verdict"], yard.incoming()) == ("broken", [f"{upload}.zip"])
+    operation = await yard.ask(copies.restore_instance, instance.id, origin, Rehearsing(accept=True))
     after = await yard.ended(operation, OperationState.FAILED)
     assert after.error["code"] == "restore_refused"
     assert "1999999999_bad.js" in after.error["detail"]
@@ -131,7 +132,7 @@ async def test_damaged_data_does_not_stand_in_the_way(yard: Yard, home: Path) ->
 async def test_a_safe_one_goes_on_and_own_hooks_run_in_the_rehearsal(yard: Yard) -> None:
     instance, _, _ = await with_posts(yard)
     made = await yard.ended(await yard.ask(copies.back_up_instance, instance.id))
-    await yard.put_hook(instance, 'onRecordsListRequest((e) => { throw new BadRequestError() }, "posts")\n')
+    await yard.put_hook(instance, 'onRecordsListRequest((e) => e.next(), "posts")\n')
     origin = Origin(upload=yard.upload(yard.config.backups / instance.id / made.result["name"]))
     done = await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin))
     kept = await yard.database.call(Rehearsal.objects.get, operation_id=done.id)
