@@ -360,6 +360,12 @@ class RestoreFailed(Conflict):
     code = "restore_failed"
 
 
+class RestoreRefused(Conflict):
+    """What was to be restored does not work, as its rehearsal says; nothing was touched."""
+
+    code = "restore_refused"
+
+
 class RangeNotServed(PocketfleetError):
     """The file has no such bytes."""
 

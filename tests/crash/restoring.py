@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 
 from pocketfleet.actions import copies
-from pocketfleet.actions.copies import Origin
+from pocketfleet.actions.copies import Origin, Rehearsing
 from pocketfleet.actions.instances import create_instance
 from pocketfleet.config import Config
-from pocketfleet.models import Instance, Operation
+from pocketfleet.models import Instance, Operation, Rehearsal
 from pocketfleet.operations.engine import Engine
 from pocketfleet.operations.plans import PLANS
 from tests.crash import children
@@ -31,8 +31,14 @@ PASSWORD = "correct horse battery"
 OWN = HOME / "own"
 TEMPLATE = HOME / "before"
 FOLDERS = ("instances", "logs", "releases", "run", "edge", "snapshots", "backups", "incoming", "quarantine")
+#: of a rehearsal; gone with it
+CLONES = "rehearsals"
 #: seconds into a step at which node dies, in the middle of what it does
 INTO = [("open", 0.01), ("snapshot", 0.01), ("place", 0.004), ("start", 0.01), ("verify", 0.005), ("tidy", 0.004)]
+#: the story that is rehearsed, whatever is found being accepted; its data does not start, so its lives are short
+REHEARSED = "refused"
+INTO_REHEARSED = [("rehearse", 0.3)]
+_FAILING = "migrate((app) => { app.nothing() }, (app) => null)"
 #: what is written between the steps' records, and matters
 _WORDS = ("move_step", "move_operation", "fail_step", "end_operation", "set_hold", "set_release", "record_snapshot")
 
@@ -91,6 +97,9 @@ async def prepare(port: int) -> dict[str, Any]:
     (HOME / "incoming").mkdir()
     shutil.copyfile(backup, HOME / "incoming" / "good00000000000.zip")
     break_archive(backup, HOME / "incoming" / "bad000000000000.zip")
+    shutil.copyfile(backup, HOME / "incoming" / "refused00000000.zip")
+    with zipfile.ZipFile(HOME / "incoming" / "refused00000000.zip", "a") as packed:
+        packed.writestr("pocketfleet/pb_migrations/1999999999_bad.js", _FAILING)
     return {"id": instance.id}
 
 
@@ -116,8 +125,9 @@ async def carry_out(instance_id: str, story: str, port: int, point: Point, ask: 
     """One life of node: ask for the restore the first time, carry out what is open, look at the outcome."""
     quiet = KillingDatabase(Point())
     if ask:
-        origin = Origin(upload=story.ljust(15, "0"))
-        await quiet.call(copies.restore_instance, instance_id, origin, acting_user=None)
+        wanted = Rehearsing(rehearse=story == REHEARSED, accept=story == REHEARSED)
+        upload = Origin(upload=story.ljust(15, "0"))
+        await quiet.call(copies.restore_instance, instance_id, upload, wanted, acting_user=None)
     database = KillingDatabase(point)
     life = Life(port, database)
     await life.begin()
@@ -143,12 +153,14 @@ def _outcome(instance_id: str) -> dict[str, Any]:
         "release": row.release,
         "instances": sorted(path.name for path in (HOME / "instances").iterdir()),
         "incoming": sorted(path.name for path in (HOME / "incoming").iterdir()),
+        "clones": sorted(path.name for path in (HOME / CLONES).glob("*")),
+        "rehearsals": [row.verdict for row in Rehearsal.objects.all()],
     }
 
 
 def tell(instance_id: str, story: str, port: int, *points: Point) -> dict[str, Any]:
     """A restore with a death at each point, and another life that ends it."""
-    for name in FOLDERS:
+    for name in (*FOLDERS, CLONES):
         shutil.rmtree(HOME / name, ignore_errors=True)
         if (TEMPLATE / name).exists():
             shutil.copytree(TEMPLATE / name, HOME / name)
@@ -162,9 +174,18 @@ def tell(instance_id: str, story: str, port: int, *points: Point) -> dict[str, A
     raise AssertionError("the last life is never killed")
 
 
-def boundaries(calls: list[str]) -> list[Point]:
-    """Before each record, and after the last."""
+def boundaries(calls: list[str], story: str) -> list[Point]:
+    """Before each record, and after the last; of a rehearsed one around the steps that the others pass over."""
     calls = calls[: calls.index("end_operation") + 1]
+    if story == REHEARSED:
+        names = (
+            "move_step done copy",
+            "record_rehearsal",
+            "move_step done rehearse",
+            "move_step running decide",
+            "fail_step",
+        )
+        return [Point(before=calls.index(name) + 1) for name in names]
     numbers = [number for number, call in enumerate(calls, 1) if call.startswith(_WORDS)]
     return [*(Point(before=number) for number in numbers), Point(after=len(calls))]
 
@@ -189,8 +210,11 @@ def main(story: str, share: str, of: str) -> None:
         "id": identifier,
         "plain": [plain],
         "boundaries": [
-            tell(identifier, story, port, point) for point in boundaries(plain["calls"])[int(share) :: int(of)]
+            tell(identifier, story, port, point) for point in boundaries(plain["calls"], story)[int(share) :: int(of)]
         ],
-        "middle": [tell(identifier, story, port, Point(into=into)) for into in INTO[int(share) :: int(of)]],
+        "middle": [
+            tell(identifier, story, port, Point(into=into))
+            for into in (INTO_REHEARSED if story == REHEARSED else INTO[int(share) :: int(of)])
+        ],
     }
     json.dump(told, sys.stdout)

@@ -14,19 +14,20 @@ pytestmark = pytest.mark.timeout(600)
 
 #: story -> (state, what a visitor sees, what is left in `incoming`)
 EXPECTED = {
-    "good": ("succeeded", ["one"], ["bad000000000000.zip"]),
-    "bad": ("rolled_back", ["one", "two"], ["bad000000000000.zip", "good00000000000.zip"]),
+    "good": ("succeeded", ["one"], ["bad000000000000.zip", "refused00000000.zip"]),
+    "bad": ("rolled_back", ["one", "two"], ["bad000000000000.zip", "good00000000000.zip", "refused00000000.zip"]),
+    "refused": ("failed", ["one", "two"], ["bad000000000000.zip", "good00000000000.zip", "refused00000000.zip"]),
 }
 
 
-@pytest.mark.parametrize("story, share", [("good", 0), ("good", 1), ("bad", 0)])
-def test_a_killed_restore_is_whole(quick_home: Path, story: str, share: int) -> None:
-    """Half of the boundaries each; of the way back every second one."""
+@pytest.mark.parametrize("story, share, of", [("good", 0, 2), ("good", 1, 2), ("bad", 0, 2), ("refused", 0, 1)])
+def test_a_killed_restore_is_whole(quick_home: Path, story: str, share: int, of: int) -> None:
+    """Half of the boundaries each; of the way back every second one; of a rehearsal's those of its own steps."""
     state, titles, incoming = EXPECTED[story]
-    answer = told(quick_home, "restoring", story, str(share), "2")
+    answer = told(quick_home, "restoring", story, str(share), str(of))
     identifier = answer.pop("id")
     assert [item["deaths"] for item in answer["plain"]] == [0]
-    assert len(answer["boundaries"]) >= 10
+    assert len(answer["boundaries"]) >= (3 if story == "refused" else 10)
     assert {item["deaths"] for item in answer["boundaries"]} == {1}
     for item in itertools.chain(*answer.values()):
         assert item["state"] == state, item
@@ -34,3 +35,5 @@ def test_a_killed_restore_is_whole(quick_home: Path, story: str, share: int) -> 
         assert (item["hold"], item["held"]) == ("", False), item
         assert item["instances"] == [identifier], item
         assert item["incoming"] == incoming, item
+        assert item["clones"] == [], item
+        assert item["rehearsals"] == (["broken"] if story == "refused" else []), item

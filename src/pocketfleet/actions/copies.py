@@ -17,17 +17,19 @@ from pocketfleet.actions.teams import find_team, team_for_new
 from pocketfleet.actions.uploads import bytes_in
 from pocketfleet.domain import ranges
 from pocketfleet.domain.hostnames import check_name, is_id
+from pocketfleet.domain.policies import Verdict
 from pocketfleet.domain.releases import Version
 from pocketfleet.errors import (
     BackupNotFound,
     Conflict,
     InstanceNotFound,
     NoReleaseMatches,
+    RehearsalNotFound,
     SnapshotNotFound,
     UploadNotFound,
     WrongUsage,
 )
-from pocketfleet.models import Backup, Instance, Operation, Release, Snapshot, User
+from pocketfleet.models import Backup, Instance, Operation, Rehearsal, Release, Snapshot, User
 
 #: What a snapshot's note may have.
 LONGEST_NOTE = 200
@@ -47,6 +49,30 @@ class Origin:
     def count(self) -> int:
         """How many are set."""
         return sum(bool(value) for value in asdict(self).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsing:
+    """How a restore is rehearsed. `rehearse`: None for what is usual: what is brought from elsewhere is, own copies
+    are not. `only`: nothing else is done. `accept`: go on with what was found, by the newest rehearsal of the same
+    thing, or by `rehearsal` (an id; naming one accepts it)."""
+
+    rehearse: bool | None = None
+    only: bool = False
+    accept: bool = False
+    rehearsal: str | None = None
+
+    def params(self, *, foreign: bool) -> dict[str, Any]:
+        """As the operation has it. Raises WrongUsage for what contradicts itself."""
+        asked = self.only or self.accept or self.rehearsal is not None
+        if self.rehearse is False and asked:
+            raise WrongUsage("Without a rehearsal there is nothing to stop after, or to accept.", field="rehearse")
+        return {
+            "rehearse": asked or (foreign if self.rehearse is None else self.rehearse),
+            "rehearse_only": self.only,
+            "accept_changes": self.accept or self.rehearsal is not None,
+            "accepted": "",
+        }
 
 
 def snapshot_instance(instance_id: str, *, note: str = "", acting_user: User | None) -> Operation:
@@ -85,16 +111,35 @@ def delete_snapshot(instance_id: str, reference: str, *, acting_user: User | Non
     return _open("delete_snapshot", instance_id, {"snapshot": snapshot.id}, acting_user, exclusive=False)
 
 
-def restore_instance(instance_id: str, origin: Origin, *, acting_user: User | None) -> Operation:
+def restore_instance(
+    instance_id: str, origin: Origin, wanted: Rehearsing | None = None, *, acting_user: User | None
+) -> Operation:
     """Bring back what a snapshot, a backup or an upload holds. The present state is kept as a snapshot. Whether the
     upload is theirs to use is for the caller to know.
 
-    Raises WrongUsage, SnapshotNotFound, BackupNotFound, UploadNotFound, OperationOpen, StorageFull.
+    Raises WrongUsage, SnapshotNotFound, BackupNotFound, UploadNotFound, RehearsalNotFound, OperationOpen, StorageFull.
     """
     if origin.count != 1:
         raise WrongUsage("Say what to restore: one of snapshot, backup and upload.", field="snapshot")
-    origin = _checked(instance_id, origin)
-    return _open("restore", instance_id, asdict(origin), acting_user)
+    origin, wanted = _checked(instance_id, origin), wanted or Rehearsing()
+    params = {**asdict(origin), **wanted.params(foreign=bool(origin.upload))}
+    if wanted.rehearsal is not None:
+        params["accepted"] = _rehearsal(instance_id, wanted.rehearsal)
+    return _open("restore", instance_id, params, acting_user)
+
+
+def accepted_restore(operation_id: str, origin: str, from_release: str) -> str | None:
+    """The rehearsal whose findings a restore accepts, now that it is known what is brought; None where there was none:
+    then it is what its own finds. "" where the one that is named is about something else, so nothing is accepted.
+    """
+    operation = Operation.objects.get(id=operation_id)
+    known = Rehearsal.objects.filter(instance_id=operation.instance_id, kind="restore", origin=origin)
+    # what a broken one found nobody could accept
+    same = known.filter(from_release=from_release).exclude(verdict=Verdict.BROKEN).exclude(operation_id=operation_id)
+    if named := str(operation.params.get("accepted") or ""):
+        return named if same.filter(id=named).exists() else ""
+    found: str | None = same.order_by("-created_at").values_list("id", flat=True).first()
+    return found
 
 
 def clone_instance(
@@ -233,6 +278,13 @@ def _checked(instance_id: str, origin: Origin) -> Origin:
     if origin.backup:
         return Origin(backup=find_backup(instance_id, origin.backup).id)
     return Origin(upload=_upload(origin.upload)) if origin.upload else origin
+
+
+def _rehearsal(instance_id: str, reference: str) -> str:
+    known = Rehearsal.objects.filter(instance_id=instance_id, kind="restore")
+    if not is_id(reference) or not known.filter(id=reference).exists():
+        raise RehearsalNotFound(f"There is no rehearsal “{reference[:40]}” of a restore.")
+    return reference
 
 
 def _upload(reference: str) -> str:

@@ -15,6 +15,7 @@ from pocketfleet.actions.upgrades import upgrade_instance
 from pocketfleet.domain import ranges
 from pocketfleet.domain.following import Behind
 from pocketfleet.domain.policies import Policy, Verdict, crosses_boundary
+from pocketfleet.domain.refusals import Refusal
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OPEN_OPERATION_STATES, OperationState, Power, Process
 from pocketfleet.domain.windows import Window
@@ -133,7 +134,7 @@ def _followers() -> QuerySet[Instance]:
 def _judged(rows: QuerySet[Instance], group: Group) -> QuerySet[Any]:
     """With what is known of this change of release."""
     pair = Rehearsal.objects.filter(
-        instance_id=OuterRef("pk"), from_release=group.release, to_release=group.target
+        instance_id=OuterRef("pk"), kind="upgrade", from_release=group.release, to_release=group.target
     ).order_by("-created_at")
     return rows.annotate(
         verdict=Subquery(pair.values("verdict")[:1]),
@@ -159,7 +160,8 @@ def _resolved(text: str, known: list[Version]) -> Version | None:
 
 
 def _candidate(row: Any, group: Group, offered_at: datetime) -> Candidate:
-    refused = row.refused.get(group.target, "")
+    kept = row.refused.get(group.target)
+    refused = Refusal.parse(kept).fingerprint if kept else ""
     behind = Behind(
         policy=Policy(row.policy),
         window=_window(row),

@@ -13,6 +13,7 @@ from pocketfleet.domain import ranges
 from pocketfleet.domain.hostnames import is_id
 from pocketfleet.domain.policies import Policy, Verdict
 from pocketfleet.domain.probes import check_probes
+from pocketfleet.domain.refusals import Refusal, Why
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
 from pocketfleet.domain.windows import Window
@@ -152,8 +153,10 @@ def set_release(instance_id: str, release: str, version_range: str | None = None
         changed("instance", instance_id)
 
 
-def record_rehearsal(instance_id: str, operation_id: str, report: Mapping[str, Any], fingerprint: str) -> Rehearsal:
-    """Keep a report, once per operation and target."""
+def record_rehearsal(
+    instance_id: str, operation_id: str, report: Mapping[str, Any], fingerprint: str, *, origin: str = ""
+) -> Rehearsal:
+    """Keep a report, once per operation and target. `origin`: what a restore brings."""
     with transaction.atomic():
         rehearsal, _ = Rehearsal.objects.update_or_create(
             instance_id=instance_id,
@@ -165,6 +168,8 @@ def record_rehearsal(instance_id: str, operation_id: str, report: Mapping[str, A
                 "reasons": [reason["text"] for reason in report["reasons"]],
                 "report": dict(report),
                 "fingerprint": fingerprint,
+                "kind": report.get("kind", "upgrade"),
+                "origin": origin,
             },
         )
         changed("instance", instance_id)
@@ -177,11 +182,11 @@ def reasons_of(rehearsal_id: str) -> list[dict[str, Any]]:
     return list(report.get("reasons", ()))
 
 
-def refuse_release(instance_id: str, release: str, fingerprint: str) -> None:
-    """It failed or was rolled back: not to be tried again by itself until hooks or schema change."""
+def refuse_release(instance_id: str, release: str, fingerprint: str, why: Why) -> None:
+    """It failed or was taken back: not to be tried again by itself until hooks or schema change."""
     with transaction.atomic():
         instance = _found(instance_id)
-        instance.refused = {**instance.refused, release: fingerprint}
+        instance.refused = {**instance.refused, release: Refusal(fingerprint, why).as_json()}
         instance.save(update_fields=["refused"])
         changed("instance", instance_id)
 
@@ -212,7 +217,7 @@ def _found(instance_id: str) -> Instance:
 
 def _accepted(instance: Instance, release: str, rehearsal_id: str | None) -> str:
     """Id of the rehearsal whose findings are accepted; "" where there was none of this change of release."""
-    known = Rehearsal.objects.filter(instance=instance)
+    known = Rehearsal.objects.filter(instance=instance, kind="upgrade")
     if rehearsal_id is None:
         # what a broken one found nobody could accept
         same = known.filter(from_release=instance.release, to_release=release).exclude(verdict=Verdict.BROKEN)

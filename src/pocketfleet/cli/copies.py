@@ -43,11 +43,13 @@ def snapshot(
     elif no_wait:
         print(f"A snapshot of {name} is being taken.")
     else:
+        from pocketfleet.cli.restoring import say_left_out
+
         found = operation["result"]
         print(
             f"{found['snapshot']}: {output.size(found['bytes'])}, {found['files']} files, PocketBase {found['release']}"
         )
-        _say_left_out(found)
+        say_left_out(found)
 
 
 def snapshots(
@@ -158,6 +160,7 @@ def download(
         output.print_json({**chosen, "file": str(target), "resumed": resumed})
     else:
         print(target)
+        output.say(f"Mended, bring it back: `pocketfleet restore {name} FILE` tries it on copies first.")
 
 
 def restore(
@@ -165,19 +168,37 @@ def restore(
     what: Annotated[
         str, typer.Argument(metavar="SNAPSHOT|BACKUP|FILE", help="A snapshot's id, a backup's name, or a zip here.")
     ],
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="Only try it on copies and tell.")] = False,
+    no_rehearsal: Annotated[
+        bool, typer.Option("--no-rehearsal", help="Do not try a file on copies first, as is usual.")
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on with the changes that the newest report on this told.")
+    ] = False,
+    rehearsal: Annotated[
+        str | None,
+        typer.Option("--report", metavar="REHEARSAL", help="Accept what this report told, instead of the newest."),
+    ] = None,
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
-    """Bring back what a snapshot, a backup or a file holds. Ends with 4 where it did not work and all is as before."""
+    """Bring back what a snapshot, a backup or a file holds; a file is rehearsed on copies first.
+
+    Ends with 3 where you must look at the report first, with 4 where it did not work and all is as before.
+    """
+    from pocketfleet.cli.follow import ask
+    from pocketfleet.cli.restoring import print_restore
+    from pocketfleet.cli.upgrades import end
+
+    wanted = {"rehearse_only": rehearse, "accept_changes": accept_changes, "rehearsal": rehearsal}
     with connect() as client:
-        body = _origin(client, name, what, quiet=as_json)
-    operation = _carry_out("POST", path_of(name, "restore"), body, wait=wait, as_json=as_json)
-    if as_json:
-        output.print_json(operation)
-    elif not wait:
-        print(f"{name} is being restored; see `pocketfleet operations {name}`.")
-    else:
-        _print_restored(name, operation["result"])
+        body = {**_origin(client, name, what, quiet=as_json), **{key: value for key, value in wanted.items() if value}}
+        if no_rehearsal:
+            body["rehearse"] = False
+        operation = ask(client, "POST", path_of(name, "restore"), body, wait=wait, quiet=as_json)
+        if not as_json:
+            print_restore(client, operation, name, what, only=rehearse)
+    end(operation, as_json=as_json)
 
 
 def clone(
@@ -265,7 +286,7 @@ def _finish(method: str, path: str, done: str, *, as_json: bool) -> None:
         print(done)
 
 
-def _origin(client: Client, name: str, what: str, *, quiet: bool) -> dict[str, str]:
+def _origin(client: Client, name: str, what: str, *, quiet: bool) -> dict[str, Any]:
     """A file where it looks like one or nothing else has that name; else a snapshot or a backup."""
     from pocketfleet.cli.transferring import send
 
@@ -310,17 +331,3 @@ def _part(text: str) -> str:
     if not text or not all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in text):
         raise WrongUsage(f"“{text[:70]}” is neither a name nor an id.")
     return text
-
-
-def _print_restored(name: str, result: dict[str, Any]) -> None:
-    print(f"{name} is restored, on PocketBase {result['release']}.")
-    if result["release"] != result["from"]:
-        output.say(f"! It ran {result['from']} before; this data fits {result['range']}, which it follows now.")
-    if result["snapshot"]:
-        output.say(f"What was there before: `pocketfleet restore {name} {result['snapshot']}` brings it back.")
-    _say_left_out(result)
-
-
-def _say_left_out(result: dict[str, Any]) -> None:
-    for word in result.get("left_out") or []:
-        output.say(f"! left out: {output.plain(word)}")

@@ -88,6 +88,8 @@ def show(name: Name, as_json: Json = False) -> None:
         output.print_json({**instance, "usage": totals})
     else:
         print_instance(instance, totals)
+        if instance["state"] == "failing":
+            output.say(f"\nTo stop it being tried: `pocketfleet power {instance['name']} off`.")
 
 
 def open_(

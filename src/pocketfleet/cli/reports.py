@@ -12,6 +12,11 @@ _VERDICTS = {
     "changed": "changed: look at it before you go on",
     "broken": "broken: it does not work with this data",
 }
+_RESTORES = {
+    "safe": "safe: the same records, the same answers as now",
+    "changed": "changed: it works, and differs from what is there now",
+    "broken": "broken: it does not work",
+}
 _SEVERITIES = {
     "fatal": "fatal",
     "exposes": "lets more people in",
@@ -38,8 +43,16 @@ def report_lines(rehearsal: Mapping[str, Any]) -> Iterator[str]:
     report = rehearsal["report"]
     sections = report.get("sections", {})
     seconds = output.duration(report.get("took_ms", 0) / 1000)
-    yield f"PocketBase {rehearsal['from']} -> {rehearsal['to']} on a copy of the data, rehearsed in {seconds}"
-    yield f"Verdict: {_VERDICTS.get(rehearsal['verdict'], rehearsal['verdict'])}"
+    restore = report.get("kind") == "restore"
+    if restore:
+        pair = f"{rehearsal['from'] or 'nothing'} now, {rehearsal['to']} afterwards"
+        yield f"What is brought, beside what is there now (PocketBase {pair}), rehearsed on copies in {seconds}"
+    else:
+        yield f"PocketBase {rehearsal['from']} -> {rehearsal['to']} on a copy of the data, rehearsed in {seconds}"
+    verdicts = _RESTORES if restore else _VERDICTS
+    yield f"Verdict: {verdicts.get(rehearsal['verdict'], rehearsal['verdict'])}"
+    if restore:
+        yield from _block("Records now and afterwards", _counts(sections.get("records")))
     yield from _block("Reasons, the heaviest first", _reasons(report.get("reasons", [])))
     yield from _block("To write otherwise, in hooks and migrations", _places(sections.get("lint")))
     yield from _block("Also found", _rest(sections, report.get("reasons", [])))
@@ -83,6 +96,20 @@ def _places(section: Mapping[str, Any] | None) -> list[str]:
         for place in finding["detail"].get("places", []):
             lines.append(f"{file}:{place['line']}  {place['text']} Write {place['instead']}.")
     return lines
+
+
+def _counts(section: Mapping[str, Any] | None) -> list[str]:
+    """Of the tenant's own collections, where that is not the same; and how many are."""
+    counts = ((section or {}).get("facts") or {}).get("counts") or {}
+    own = {name: one for name, one in counts.items() if not name.startswith("_")}
+    other = {name: one for name, one in own.items() if one["before"] != one["after"]}
+    lines = [f"{name}: {_said(one['before'])} now, {_said(one['after'])} afterwards" for name, one in other.items()]
+    same = len(own) - len(other)
+    return [*lines, f"as many in {same} {'other ' if lines else ''}collection{'' if same == 1 else 's'}"] if own else []
+
+
+def _said(count: int | None) -> str:
+    return "none" if count is None else str(count)
 
 
 def _rest(sections: Mapping[str, Any], reasons: list[Any]) -> list[str]:

@@ -28,7 +28,13 @@ def power(
 ) -> None:
     """Power an instance on or off (maintenance mode)."""
     with connect() as client:
+        failing = to is Switch.OFF and client.get(path_of(name))["state"] == "failing"
         instance = client.patch(path_of(name), {"power": to.value}, wait=0 if no_wait else INTENT_SECONDS)
+    if failing and not as_json:
+        output.say(
+            f"It is not tried any more. What it said: `pocketfleet logs {instance['name']}`. "
+            f"To mend its data by hand, take it: `pocketfleet backup {instance['name']} --full`."
+        )
     done = f"{instance['name']} is powered {to.value}" + (f": {instance['url']}" if to == Switch.ON else ".")
     report_intent(instance, done, as_json=as_json, waited=not no_wait)
 

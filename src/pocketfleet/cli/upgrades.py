@@ -12,10 +12,14 @@ import typer
 
 from pocketfleet.cli import output
 from pocketfleet.cli.common import Json, Name, Wait, connect, path_of
-from pocketfleet.errors import WrongUsage
+from pocketfleet.errors import RehearsalNotFound, WrongUsage
 
 if TYPE_CHECKING:
     from pocketfleet.cli.client import Client
+
+
+#: Errors of an upgrade that say that the data, or what lies beside it, must be mended.
+_BY_HAND = ("release_broken", "start_failed", "verification_failed")
 
 
 def upgrade(
@@ -51,10 +55,10 @@ def upgrade(
     with connect() as client:
         body = {key: value for key, value in wanted.items() if value}
         operation = ask(client, "POST", path_of(name, "upgrade"), body, wait=wait, quiet=as_json)
-        found = None if as_json else _rehearsal(client, operation)
+        found = None if as_json else rehearsal_of(client, operation)
     if not as_json:
         _print_upgrade(operation, found, name, version_range)
-    _end(operation, as_json=as_json)
+    end(operation, as_json=as_json)
 
 
 def rollback(
@@ -80,7 +84,7 @@ def rollback(
         operation = ask(client, "POST", path_of(name, "rollback"), body, wait=wait, quiet=as_json)
     if not as_json:
         _print_rollback(operation, name)
-    _end(operation, as_json=as_json)
+    end(operation, as_json=as_json)
 
 
 def report(
@@ -91,18 +95,23 @@ def report(
     all_: Annotated[bool, typer.Option("--list", help="Show which there are.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a rehearsal found."""
+    """Show what a rehearsal found: of a release, or of data to be restored."""
     from pocketfleet.cli.reports import print_report
 
     with connect() as client:
         items = client.get(path_of(name, "rehearsals"))["items"]
+        if all_:
+            _list_rehearsals(items, name, as_json=as_json)
+            return
         chosen = rehearsal or (items[0]["id"] if items else None)
-        found = None if all_ or chosen is None else client.get(f"/rehearsals/{_id(chosen)}")
-    if found is None and (all_ or not as_json):
-        _list_rehearsals(items, name, as_json=as_json)
-    elif as_json:
+        if chosen is None:
+            raise RehearsalNotFound(
+                f"Nothing was rehearsed yet, so there is no report: `pocketfleet upgrade {name} RANGE --rehearse`."
+            )
+        found = client.get(f"/rehearsals/{_id(chosen)}")
+    if as_json:
         output.print_json(found)
-    elif found is not None:
+    else:
         print_report(found)
 
 
@@ -159,7 +168,7 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 
 
-def _rehearsal(client: Client, operation: dict[str, Any]) -> dict[str, Any] | None:
+def rehearsal_of(client: Client, operation: dict[str, Any]) -> dict[str, Any] | None:
     """What was found, once the operation has ended and where there was a rehearsal."""
     rehearsal = operation["result"].get("rehearsal")
     found: dict[str, Any] | None = client.get(f"/rehearsals/{_id(rehearsal)}") if rehearsal else None
@@ -185,8 +194,11 @@ def _print_upgrade(
         print(f"Nothing was changed. To go on: {shlex.join(words)}")
     elif state in ("pending", "running"):
         print(f"{name}: from {old} to {new}, under way; see `pocketfleet operations {name}`.")
-    elif last := operation["result"].get("last_that_works"):
-        print(f"The last release that works with this data: {last}")
+    else:
+        if last := operation["result"].get("last_that_works"):
+            print(f"The last release that works with this data: {last}")
+        if operation["error"].get("code") in _BY_HAND:
+            print(f"To mend the data by hand, take it as it is: pocketfleet backup {name} --full")
 
 
 def _print_upgraded(operation: dict[str, Any], name: str, *, switched: bool, rehearsed: bool) -> None:
@@ -223,7 +235,7 @@ def _print_rollback(operation: dict[str, Any], name: str) -> None:
         print(f"{name} goes back to PocketBase {operation['to']}; see `pocketfleet operations {name}`.")
 
 
-def _end(operation: dict[str, Any], *, as_json: bool) -> None:
+def end(operation: dict[str, Any], *, as_json: bool) -> None:
     """Print the operation where JSON is wanted, and end with its exit code; asking is no error."""
     from pocketfleet.cli.follow import failure, result_code
 
@@ -243,6 +255,7 @@ def _list_rehearsals(items: list[dict[str, Any]], name: str, *, as_json: bool) -
     rows = [
         [
             item["id"],
+            item.get("kind", "upgrade"),
             item["from"],
             item["to"],
             item["verdict"],
@@ -252,7 +265,7 @@ def _list_rehearsals(items: list[dict[str, Any]], name: str, *, as_json: bool) -
         for item in items
     ]
     empty = f"Nothing was rehearsed yet: `pocketfleet upgrade {name} RANGE --rehearse`."
-    output.print_table(("id", "from", "to", "verdict", "when", "first reason"), rows, empty=empty)
+    output.print_table(("id", "of", "from", "to", "verdict", "when", "first reason"), rows, empty=empty)
 
 
 def _list_probes(items: list[dict[str, Any]], name: str) -> None:

@@ -44,7 +44,7 @@ class Instance(models.Model):
     policy = models.CharField(max_length=11, default="ask")
     #: {"days": [0..6, Monday is 0], "from": "02:00", "to": "05:00", "zone": "Europe/Vienna"}; {} for any time
     window = models.JSONField(default=dict)
-    #: {release: fingerprint} of what failed or was rolled back, not to be tried again by itself
+    #: {release: see domain/refusals.py} of what failed or was taken back, not to be tried again by itself
     refused = models.JSONField(default=dict)
 
     # how it is kept

@@ -11,7 +11,7 @@ from pocketfleet.models.instances import Instance
 
 
 class Rehearsal(models.Model):
-    """A release judged on clones of a snapshot; `report` is data, and pages and terminal are views of it."""
+    """A release, or data to be restored, judged on clones; `report` is data, and pages and terminal are views of it."""
 
     id = models.CharField(primary_key=True, max_length=15, default=new_id)
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="rehearsals")
@@ -24,7 +24,11 @@ class Rehearsal(models.Model):
     #: plain sentences in order of weight
     reasons = models.JSONField(default=list)
     report = models.JSONField(default=dict)
-    #: of hooks, migrations, schema and both executables: the same inputs need no second rehearsal
+    #: `upgrade`, or `restore`: other data takes the place of what is there
+    kind = models.CharField(max_length=7, default="upgrade")
+    #: what a restore brings: `snapshot:ID`, `backup:ID`, or `upload:` with its SHA-256; "" for an upgrade
+    origin = models.CharField(max_length=80, default="", blank=True)
+    #: of hooks, migrations, schema and both executables: the same inputs need no second rehearsal; "" for a restore
     fingerprint = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
     version = models.PositiveSmallIntegerField(default=1)

@@ -1,4 +1,5 @@
-"""Restoring an instance from a snapshot, a backup or an upload: back as it was if the result does not work."""
+"""Restoring an instance from a snapshot, a backup or an upload: rehearsed where that is wanted, and back as it was if
+the result does not work."""
 
 from __future__ import annotations
 
@@ -6,16 +7,21 @@ import asyncio
 import sqlite3
 from typing import Any
 
-from pocketfleet.actions import copy_records, events
+from pocketfleet.actions import copies, copy_records, events, upgrades
 from pocketfleet.actions.releases import known_releases
 from pocketfleet.domain.fitting import choose_release, range_for
+from pocketfleet.domain.ids import derived_id
+from pocketfleet.domain.policies import Verdict
 from pocketfleet.domain.releases import Version
-from pocketfleet.errors import RestoreFailed, SnapshotUnusable
+from pocketfleet.domain.states import OperationState
+from pocketfleet.errors import PocketfleetError, RestoreFailed, RestoreRefused, SnapshotUnusable
 from pocketfleet.operations import cutover, staging
+from pocketfleet.operations.accepting import news
 from pocketfleet.operations.fetch import ensure_release
-from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work
+from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
+from pocketfleet.operations.rehearse import rehearse_restore
 from pocketfleet.operations.rollback import loses_nothing
-from pocketfleet.operations.snapshot import prune_snapshots, take_snapshot
+from pocketfleet.operations.snapshot import drop_snapshot, prune_snapshots, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.runtime import inspect
@@ -57,11 +63,109 @@ async def _recognise(work: Work) -> dict[str, Any]:
     }
 
 
+async def _copy(work: Work) -> dict[str, Any]:
+    """3 where it is rehearsed: the present state, to compare with. Whatever stands in the way of that is told, and is
+    no reason not to restore."""
+    if not work.params.get("rehearse"):
+        return {}
+    tools: Tools = work.tools
+    if not work.outputs["open"]["full"]:
+        await staging.complete(work)
+    try:
+        manifest = await take_snapshot(work, "rehearsal")
+    except SnapshotUnusable as error:
+        return {"snapshot": None, "why": f"it is damaged ({error.detail})"}
+    try:
+        await ensure_release(work, tools.fleet.facts(work.instance_id).release)
+    except PocketfleetError as error:
+        return {"snapshot": manifest.snapshot_id, "why": f"its release cannot be run ({error.detail})"}
+    return {"snapshot": manifest.snapshot_id, "why": ""}
+
+
+async def _drop(work: Work) -> None:
+    """The copy that was compared with has served."""
+    await drop_snapshot(work.tools, work.instance_id, derived_id(work.operation_id, "rehearsal"))
+
+
+async def _rehearse(work: Work) -> dict[str, Any]:
+    """4 now, what is brought, and now again, on clones; nothing live is touched."""
+    if not work.params.get("rehearse"):
+        return {}
+    found, compared = work.outputs["recognise"], work.outputs["copy"]
+    now = str(found["from"] or found["to"])
+    report = await rehearse_restore(work, compared["snapshot"], compared["why"], now, str(found["to"]))
+    origin = await staging.origin_of(work)
+    # what could not be started is still what it ran
+    told = {**report.as_json(), "from": found["from"]}
+    kept = await work.tools.database.call(
+        upgrades.record_rehearsal, work.instance_id, work.operation_id, told, "", origin=origin
+    )
+    return {
+        "origin": origin,
+        RESULT: {
+            "from": found["from"],
+            "to": found["to"],
+            "release": found["to"],
+            "verdict": str(report.verdict),
+            "reasons": [reason.text for reason in report.reasons],
+            "rehearsal": kept.id,
+        },
+    }
+
+
+async def _decide(work: Work) -> dict[str, Any]:
+    """5 go, ask, or stop."""
+    if not work.params.get("rehearse"):
+        return {}
+    result: dict[str, Any] = dict(work.outputs["rehearse"][RESULT])
+    verdict = Verdict(result["verdict"])
+    if work.params.get("rehearse_only"):
+        return await _end(work, OperationState.SUCCEEDED, result)
+    if verdict is Verdict.BROKEN:
+        await staging.keep_upload(work)
+        why = result["reasons"][0] if result["reasons"] else "the rehearsal failed"
+        raise RestoreRefused(f"This does not work, so nothing was touched: {why}", **result)
+    if verdict is Verdict.CHANGED and (more := await _unseen(work, result)) is not None:
+        return await _ask(work, result, more)
+    return {RESULT: result}
+
+
+async def _unseen(work: Work, result: dict[str, Any]) -> list[str] | None:
+    """None where all that was found is accepted; else what is new to who accepted: nothing in particular where nobody
+    did, and all of it where that report was about something else."""
+    if not work.params.get("accept_changes"):
+        return []
+    accepted = await work.tools.database.call(
+        copies.accepted_restore, work.operation_id, str(work.outputs["rehearse"]["origin"]), str(result["from"])
+    )
+    if accepted is None:
+        return None
+    return await news(work, str(result["rehearsal"]), accepted) or None
+
+
+async def _ask(work: Work, result: dict[str, Any], new_reasons: list[str]) -> dict[str, Any]:
+    text = "What is to be restored would change something. Look at the report, then accept or leave it."
+    if new_reasons:
+        result["new_reasons"] = new_reasons
+        text = f"A restore would change more than what was accepted: {new_reasons[0]} " + text
+    await _tell(work, "asking", text, events.WARNING, **result)
+    return await _end(work, OperationState.ASKING, result)
+
+
+async def _end(work: Work, state: OperationState, result: dict[str, Any]) -> dict[str, Any]:
+    """Nothing more to do: both copies go, and the upload stays for another day."""
+    await _drop(work)
+    await staging.throw_away(work)
+    await staging.keep_upload(work)
+    return ends(state, {RESULT: result})
+
+
 async def _snapshot(work: Work) -> dict[str, Any]:
-    """3 the present state, to come back to. Data that is damaged cannot be copied, and may be why somebody restores:
+    """6 the present state, to come back to. Data that is damaged cannot be copied, and may be why somebody restores:
     then the folder itself is kept."""
     try:
-        manifest = await take_snapshot(work, "checkpoint")
+        base = work.outputs.get("copy", {}).get("snapshot")
+        manifest = await take_snapshot(work, "checkpoint", base=base)
     except SnapshotUnusable as error:
         return {"snapshot": None, "why": f"is damaged ({error.detail})"}
     return {"snapshot": manifest.snapshot_id}
@@ -74,7 +178,7 @@ async def _need_no_snapshot(work: Work) -> None:
 
 
 async def _place(work: Work) -> None:
-    """6 the old folder aside and the new one in its place, by rename, with its release."""
+    """8 the old folder aside and the new one in its place, by rename, with its release."""
     release = str(work.outputs["recognise"]["to"])
     await cutover.place_staged(work, release, with_data_only=not work.outputs["open"]["full"])
 
@@ -88,7 +192,7 @@ async def _back(work: Work) -> None:
 
 
 async def _start(work: Work) -> dict[str, Any]:
-    """7 it starts, and nobody but us knows where."""
+    """9 it starts, and nobody but us knows where."""
     starting = cutover.start_unpublished(work, str(work.outputs["recognise"]["to"]))
     return {"address": await cutover.within_budget(work, starting, WAY_BACK)}
 
@@ -101,16 +205,18 @@ async def _verify(work: Work) -> dict[str, Any]:
 
 
 async def _commit(work: Work) -> dict[str, Any]:
-    """8 recorded before the gate opens; past this nothing is undone."""
+    """10 recorded before the gate opens; past this nothing is undone."""
     tools: Tools = work.tools
     found, present = work.outputs["recognise"], work.outputs["snapshot"]
     await cutover.choose_release(tools, work.instance_id, str(found["to"]), str(found["new_range"]))
     result = {
+        **work.outputs.get("rehearse", {}).get(RESULT, {}),
         "from": found["from"],
         "release": found["to"],
         "range": found["new_range"],
         "snapshot": present["snapshot"],
         "left_out": work.outputs["open"]["left_out"],
+        "off": not tools.fleet.may_run(work.instance_id),
     }
     await _tell(work, "restored", _said(result), events.INFO, **result)
     return {RESULT: result}
@@ -125,6 +231,7 @@ async def _tidy(work: Work) -> dict[str, Any]:
         await _tell(
             work, "kept_aside", f"The data that was replaced {why} and lies in {kept} for some days.", events.WARNING
         )
+    await _drop(work)
     await tools.database.call(copy_records.let_snapshots_go, work.operation_id)
     await prune_snapshots(tools, work.instance_id)
     return {}
@@ -160,6 +267,9 @@ PLAN = Plan(
     (
         PlanStep("open", _open, staging.throw_away),
         PlanStep("recognise", _recognise),
+        PlanStep("copy", _copy, _drop),
+        PlanStep("rehearse", _rehearse),
+        PlanStep("decide", _decide),
         PlanStep("snapshot", _snapshot, _need_no_snapshot),
         PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
         PlanStep("place", _place, _back),

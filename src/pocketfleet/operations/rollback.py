@@ -13,6 +13,7 @@ from pocketfleet.actions.upgrades import refuse_release
 from pocketfleet.domain.following import fingerprint
 from pocketfleet.domain.ids import derived_id
 from pocketfleet.domain.ranges import matches
+from pocketfleet.domain.refusals import Why
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import ChangedMeanwhile
@@ -160,7 +161,7 @@ async def _commit(work: Work) -> dict[str, Any]:
     await cutover.choose_release(work.tools, work.instance_id, found["to"], kept)
     if Version(found["from"]) > Version(found["to"]):
         judged = fingerprint(found["fingerprints"], found["to"], found["from"])
-        await work.tools.database.call(refuse_release, work.instance_id, found["from"], judged)
+        await work.tools.database.call(refuse_release, work.instance_id, found["from"], judged, Why.TAKEN_BACK)
     text = f"Back on PocketBase {found['to']} with the data of snapshot {work.params['snapshot']}."
     result = work.outputs["losses"][RESULT]
     await work.tools.database.call(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import time
 from collections.abc import Collection
@@ -30,6 +31,7 @@ from pocketfleet.runtime.copying import copy_tree
 from pocketfleet.runtime.disk import disk_trouble, flush, remove_tree
 from pocketfleet.runtime.errands import Errand, carry_out
 from pocketfleet.runtime.guest import FOLDERS
+from pocketfleet.runtime.sources.archives import sha256_of
 from pocketfleet.runtime.unpacking import Limits
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,37 @@ async def bring(work: Work, source_id: str) -> dict[str, Any]:
 async def throw_away(work: Work) -> None:
     """Take away what was brought aside; never old data that could not be put back."""
     await asyncio.to_thread(_sweep_folder, folder_of(work.tools.config, work.operation_id), frozenset())
+
+
+async def complete(work: Work) -> None:
+    """Give data that was brought alone the instance's own hooks, migrations and public files, as it would go live.
+
+    Done again when it is put in place: they may change until then. Raises DiskTrouble.
+    """
+    config: Config = work.tools.config
+    live, new = config.instances / work.instance_id, new_data(config, work.operation_id)
+
+    def take(errand: Errand) -> None:
+        with disk_trouble("The hooks could not be copied"):
+            _take_own(live, new, errand)
+
+    await carry_out(take)
+
+
+async def origin_of(work: Work) -> str:
+    """What is brought, so that it is known again: `snapshot:ID`, `backup:ID`, or `upload:` and the file's SHA-256."""
+    for kind in ("snapshot", "backup"):
+        if identifier := work.params.get(kind):
+            return f"{kind}:{identifier}"
+    path = work.tools.config.upload(str(work.params["upload"]))
+    return f"upload:{await asyncio.to_thread(sha256_of, path)}"
+
+
+async def keep_upload(work: Work) -> None:
+    """Its day begins anew: somebody reads a report on it first."""
+    if upload_id := work.params.get("upload"):
+        with contextlib.suppress(FileNotFoundError):
+            await asyncio.to_thread(os.utime, work.tools.config.upload(str(upload_id)))
 
 
 async def look_at(work: Work) -> Age:
@@ -241,11 +274,16 @@ def _return(old: Path, live: Path, new: Path) -> None:
 
 
 def _make_way(live: Path, old: Path, new: Path, errand: Errand, *, with_data_only: bool) -> None:
-    for name in FOLDERS if with_data_only else ():
+    if with_data_only:
+        _take_own(live, new, errand)
+    live.rename(old)
+
+
+def _take_own(live: Path, new: Path, errand: Errand) -> None:
+    for name in FOLDERS:
         if name != "pb_data" and (live / name).is_dir() and not (live / name).is_symlink():
             remove_tree(new / name)
             copy_tree(live / name, new / name, errand)
-    live.rename(old)
 
 
 def _sweep(config: Config, open_ids: set[str], used: set[str]) -> set[str]:

@@ -11,10 +11,12 @@ from pocketfleet.actions.following import course_facts, has_system_migrations
 from pocketfleet.domain.following import fingerprint as fingerprint_of
 from pocketfleet.domain.ids import derived_id
 from pocketfleet.domain.policies import Course, Verdict, course_for, crosses_boundary
+from pocketfleet.domain.refusals import Why
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import ChangedMeanwhile, DowngradeRefused, ReleaseBroken
 from pocketfleet.operations import cutover
+from pocketfleet.operations.accepting import news
 from pocketfleet.operations.backup import BEFORE_UPGRADES, make_backup
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
@@ -22,7 +24,6 @@ from pocketfleet.operations.rehearse import last_that_works, rehearse_release
 from pocketfleet.operations.snapshot import drop_prepared, drop_snapshot, prepare_checkpoint, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
-from pocketfleet.rehearsal.report import Finding, unseen
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.ages import recognise
 
@@ -86,8 +87,8 @@ async def _decide(work: Work) -> dict[str, Any]:
         return await _end(work, OperationState.SUCCEEDED, result)
     if work.params.get("by_itself"):
         return await _decide_alone(work, verdict, result)
-    if verdict is Verdict.CHANGED and (news := await _unseen(work, result)) is not None:
-        return await _ask(work, result, news)
+    if verdict is Verdict.CHANGED and (more := await _unseen(work, result)) is not None:
+        return await _ask(work, result, more)
     return {RESULT: result}
 
 
@@ -99,11 +100,7 @@ async def _unseen(work: Work, result: dict[str, Any]) -> list[str] | None:
     accepted = str(work.params.get("accepted") or "")
     if not accepted:
         return None
-    reasons = []
-    for rehearsal_id in (str(result["rehearsal"]), accepted):
-        found = await work.tools.database.call(upgrades.reasons_of, rehearsal_id)
-        reasons.append([Finding.from_json(reason) for reason in found])
-    return [finding.text for finding in unseen(*reasons)] or None
+    return await news(work, str(result["rehearsal"]), accepted) or None
 
 
 async def _ask(work: Work, result: dict[str, Any], new_reasons: list[str]) -> dict[str, Any]:
@@ -234,7 +231,7 @@ async def _refuse(work: Work) -> None:
     """Not to be tried again by itself, as long as nothing that matters has changed."""
     if fingerprint := work.outputs.get("rehearse", {}).get("fingerprint"):
         release = str(work.outputs["resolve"]["to"])
-        await work.tools.database.call(upgrades.refuse_release, work.instance_id, release, fingerprint)
+        await work.tools.database.call(upgrades.refuse_release, work.instance_id, release, fingerprint, Why.FAILED)
 
 
 async def _tell(work: Work, kind: str, text: str, weight: str, detail: dict[str, Any] | None = None) -> None:

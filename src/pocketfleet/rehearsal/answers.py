@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -79,9 +79,15 @@ class _Group:
 
 
 def compare_answers(
-    asks: Sequence[Ask], old: Sequence[Answer], new: Sequence[Answer], again: Sequence[Answer], releases: Releases
+    asks: Sequence[Ask],
+    old: Sequence[Answer],
+    new: Sequence[Answer],
+    again: Sequence[Answer],
+    releases: Releases,
+    explain: Callable[[Ask, Difference], str] = lambda _ask, _found: "",
 ) -> list[Finding]:
-    """One finding for each route pattern and kind of difference; those that every upgrade brings are known ones."""
+    """One finding for each route pattern and kind of difference; those that every upgrade brings are known ones, and
+    so are those that `explain` has words for."""
     noise = _noise(asks, old, again)
     groups: dict[tuple[str, str, Severity], _Group] = defaultdict(_Group)
     known: dict[str, list[Ask]] = defaultdict(list)
@@ -91,7 +97,7 @@ def compare_answers(
         for found in differences(ask, first, second):
             if found.mask in noise[ask.pattern] or (found.kind, found.path) not in other or _is_for_cells(ask, found):
                 continue
-            if reason := known_difference(ask, found, releases):
+            if reason := known_difference(ask, found, releases) or explain(ask, found):
                 known[reason].append(ask)
                 continue
             group = groups[ask.pattern, found.kind, found.severity]

@@ -80,10 +80,12 @@ def load_errors(output: str) -> list[LoadError]:
     return list(found.values())
 
 
-def compare_loading(before: str, after: str, registered: Sequence[Registration] = ()) -> list[Finding]:
+def compare_loading(
+    before: str, after: str, registered: Sequence[Registration] = (), *, loaded_before: bool = True
+) -> list[Finding]:
     """Files that load with the old release and not with the new one, from what both printed at their starts.
 
-    With `registered` it is said what is lost with each file.
+    With `registered` it is said what is lost with each file. `loaded_before`: the same files were there before.
     """
     broken = {error.file for error in load_errors(before)}
     found = []
@@ -95,7 +97,7 @@ def compare_loading(before: str, after: str, registered: Sequence[Registration] 
             found.append(Finding(Severity.KNOWN, Section.HOOKS, text, where))
             continue
         what = f" With it goes what it registers: {_some(lost)}." if lost else ""
-        text = f"The hook {error.file} no longer loads: {error.text}.{what}"
+        text = f"The hook {error.file} {'no longer loads' if loaded_before else 'does not load'}: {error.text}.{what}"
         found.append(Finding(Severity.BREAKS, Section.HOOKS, text, where, detail={"lost": lost}))
     return found
 

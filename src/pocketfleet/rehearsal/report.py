@@ -181,6 +181,8 @@ class Report:
     took_ms: int = 0
     #: no network was within reach
     sandboxed: bool = False
+    #: `upgrade`: another release on the same data; `restore`: other data in its place
+    kind: str = "upgrade"
 
     @property
     def findings(self) -> list[Finding]:
@@ -194,6 +196,7 @@ class Report:
         sections["known_changes"] = [dict(change) for change in self.known_changes]
         return {
             "version": VERSION,
+            "kind": self.kind,
             "from": self.from_release,
             "to": self.to_release,
             "verdict": str(self.verdict),
@@ -219,6 +222,8 @@ class Report:
             known_changes=tuple(kept["known_changes"]),
             took_ms=data["took_ms"],
             sandboxed=data["sandboxed"],
+            # reports of before there were rehearsed restores do not say
+            kind=data.get("kind", "upgrade"),
         )
 
 

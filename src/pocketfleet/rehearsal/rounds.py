@@ -61,6 +61,8 @@ class Round:
     #: tokens of the first round's data by identity, and the status that each gave here
     tokens: dict[Identity, str] = field(default_factory=dict)
     token_statuses: dict[Identity, int] = field(default_factory=dict)
+    #: what its own superuser gets with a token of its own data; None where none can be made
+    superuser_status: int | None = None
     crons: list[str] | None = None
     #: the tenant's own jobs that were started, last of all
     ran: list[str] = field(default_factory=list)
@@ -214,6 +216,8 @@ class _Asker:
             done.answers = self._player.play(script.reading, tell)
         done.crons = self._crons()
         done.token_statuses = self._try_tokens(first.tokens if first else done.tokens)
+        own = self._try_tokens({SUPERUSER: self._minter.token(SUPERUSER)})
+        done.superuser_status = own.get(SUPERUSER)
         seconds = script.seconds[1] if first is None else None
         done.written = self._player.play(script.writing, lambda number: tell(len(script.reading) + number), seconds)
         if first is None or first.ran:

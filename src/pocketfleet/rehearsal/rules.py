@@ -155,6 +155,8 @@ def _compare_rows(collection: str, who: str, old: Cell, new: Cell, say: Any) -> 
 
 
 def _count(old: Cell, new: Cell) -> str:
+    if old.total is None and new.total is None:
+        return "of records that are there before and after"
     if old.total != new.total:
         return f"{old.total} records before, {new.total} now"
     return f"other ones of the same {new.total}"

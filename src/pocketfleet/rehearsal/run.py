@@ -17,13 +17,15 @@ from pocketfleet.rehearsal.clone import Release, Surroundings
 from pocketfleet.rehearsal.hooks import registrations
 from pocketfleet.rehearsal.identities import choose_identities
 from pocketfleet.rehearsal.judging import Seen, judge_all
+from pocketfleet.rehearsal.replaced import Brought
 from pocketfleet.rehearsal.report import Report
 from pocketfleet.rehearsal.requests import Asked, ProbeSpec, gather
-from pocketfleet.rehearsal.rounds import Script, Stage
+from pocketfleet.rehearsal.rounds import Round, Script, Stage
+from pocketfleet.rehearsal.shared import share, without_missing
 from pocketfleet.rehearsal.writes import plan_probes, plan_writes
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.copying import measure
-from pocketfleet.runtime.errands import Progress
+from pocketfleet.runtime.errands import Errand, Progress, carry_out
 from pocketfleet.runtime.removing import remove_quietly
 
 #: Shares of the time that asking and writing may take in the first round; the other two take as long.
@@ -42,6 +44,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to rehearse. `snapshot` is a data folder that nobody writes to; `work` a path where nothing is yet.
+    Where `brought` stands alone, `snapshot` is its folder and `old` is `new`.
 
     `probes` have the keys of the table Probe. `encryption_env` names the secret that holds the key of the settings.
     """
@@ -55,6 +58,8 @@ class Request:
     probes: Sequence[Mapping[str, Any]] = ()
     encryption_env: str = ""
     limits: Limits = Limits()
+    #: other data that takes its place under `new`; None: `new` runs on the same data
+    brought: Brought | None = None
 
 
 async def rehearse(request: Request, progress: Progress) -> Report:
@@ -87,56 +92,114 @@ class _Rehearsal:
         self._progress = progress
 
     async def carry_out(self) -> Report:
-        request = self._request
         sandboxed, why_not = await asyncio.to_thread(sandbox.available)
-        disk = await asyncio.to_thread(_disk, request)
-        asked, script = await asyncio.to_thread(self._prepare)
-        surroundings = Surroundings(request.secrets, request.dev, request.encryption_env)
-        seconds = request.limits.seconds
-        stage = Stage(request.snapshot, request.work, surroundings, sandbox.choose_place(sandboxed=sandboxed))
-        script = replace(script, seconds=(seconds * _READING, seconds * _WRITING))
-
-        # nothing needs asking of a release that does not start
-        new = await stage.play(request.new, Script([], []), None, self._telling(0.02, 0.05, request.new))
-        script = script if new.answered else Script([], [])
-        old = await stage.play(request.old, script, None, self._telling(0.05, 0.35, request.old))
-        followed = replace(script, reading=old.kept, writing=script.writing[: len(old.written)])
-        if new.answered:
-            new = await stage.play(request.new, followed, old, self._telling(0.35, 0.65, request.new))
-        again = None
-        if old.answered and new.answered:
-            again = await stage.play(request.old, followed, old, self._telling(0.65, 0.95, request.old))
+        disk = await asyncio.to_thread(_disk, self._request)
+        self._place = sandbox.choose_place(sandboxed=sandboxed)
+        played = await self._alone() if self._request.brought and self._request.brought.why_alone else None
+        if played is None:
+            played = await self._compared()
         await self._progress(0.95, "comparing")
         seen = Seen(
-            snapshot=request.snapshot,
-            old=old,
-            new=new,
-            again=again,
-            asked=asked,
-            script=followed,
+            snapshot=self._request.snapshot,
+            old=played.old,
+            new=played.new,
+            again=played.again,
+            asked=played.asked,
+            script=played.script,
             sandboxed=sandboxed,
             why_not_sandboxed=why_not,
             disk=disk,
+            brought=played.brought,
         )
         return await asyncio.to_thread(judge_all, seen)
 
-    def _prepare(self) -> tuple[Asked, Script]:
-        """Everything that will be asked, read from the snapshot."""
+    async def _compared(self) -> _Played:
+        """Old, new, old again."""
+        request, brought = self._request, self._request.brought
+        asked, script = await self._prepared()
+        stage = self._stage(request.snapshot, "old")
+        after = self._stage(brought.folder, "new") if brought else stage
+
+        # nothing needs asking of a release that does not start
+        new = await after.play(request.new, Script([], []), None, self._telling(0.02, 0.05, request.new))
+        script = script if new.answered else Script([], [])
+        old = await stage.play(request.old, script, None, self._telling(0.05, 0.35, request.old))
+        if brought and new.answered and not old.answered:
+            why = f"PocketBase {request.old.version} does not start on that: {old.starts[-1].reason}"
+            return await self._alone(old, replace(brought, why_alone=why))
+        followed = replace(script, reading=old.kept, writing=script.writing[: len(old.written)])
+        if new.answered:
+            new = await after.play(request.new, followed, old, self._telling(0.35, 0.65, request.new))
+        again = None
+        if old.answered and new.answered:
+            again = await stage.play(request.old, followed, old, self._telling(0.65, 0.95, request.old))
+        return _Played(old, new, again, asked, followed, brought)
+
+    async def _alone(self, old: Round | None = None, brought: Brought | None = None) -> _Played:
+        """What is brought, by itself: there is nothing to compare its answers with."""
+        request, brought = self._request, brought or self._request.brought
+        data = brought.folder if brought else request.snapshot
+        asked, script = await asyncio.to_thread(self._prepare, data, data / "pb_hooks")
+        new = await self._stage(data, "alone").play(request.new, script, None, self._telling(0.1, 0.9, request.new))
+        followed = replace(script, reading=new.kept, writing=script.writing[: len(new.written)])
+        return _Played(old or Round(request.old.version), new, None, asked, followed, brought)
+
+    def _stage(self, data: Path, name: str) -> Stage:
         request = self._request
-        settings = inspect.settings(request.snapshot) or {}
+        surroundings = Surroundings(request.secrets, request.dev, request.encryption_env)
+        return Stage(data, request.work / name, surroundings, self._place)
+
+    async def _prepared(self) -> tuple[Asked, Script]:
+        """What will be asked. Of a restore: about what is there before and after it."""
+        request, brought = self._request, self._request.brought
+        hooks = request.snapshot / "pb_hooks"
+        if brought is None:
+            return await asyncio.to_thread(self._prepare, request.snapshot, hooks)
+        shared = request.work / "shared"
+
+        def prepare(errand: Errand) -> tuple[Asked, Script]:
+            share(request.snapshot, brought.folder, shared, errand)
+            asked, script = self._prepare(shared, hooks)
+            reading, missing = without_missing(script.reading, request.snapshot, brought.folder)
+            if missing:
+                text = f"{missing} requests of the log are about records that are not in what is brought."
+                asked.not_covered.append(text)
+            shutil.rmtree(shared, ignore_errors=True)
+            return asked, replace(script, reading=reading)
+
+        return await carry_out(prepare)
+
+    def _prepare(self, data: Path, hooks: Path) -> tuple[Asked, Script]:
+        """Everything that will be asked, read from the data; hooks lie elsewhere where that holds databases alone."""
+        request = self._request
+        settings = inspect.settings(data) or {}
         remote = bool((settings.get("s3") or {}).get("enabled"))
-        identities = choose_identities(request.snapshot)
+        identities = choose_identities(data)
         probes = [_probe(probe) for probe in request.probes]
-        hooks = registrations(request.snapshot / "pb_hooks")
-        asked = gather(request.snapshot, identities, probes, hooks, files_are_here=not remote)
+        registered = registrations(hooks)
+        asked = gather(data, identities, probes, registered, files_are_here=not remote)
         reading, writing = plan_probes(asked.asks)
-        return asked, Script(reading, [*writing, *plan_writes(request.snapshot, identities, hooks)])
+        seconds = request.limits.seconds
+        planned = [*writing, *plan_writes(data, identities, registered)]
+        return asked, Script(reading, planned, (seconds * _READING, seconds * _WRITING))
 
     def _telling(self, low: float, high: float, release: Release) -> Progress:
         async def tell(fraction: float | None, message: str) -> None:
             await self._progress(low + (high - low) * (fraction or 0), f"{release.version}: {message}")
 
         return tell
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """The rounds, and what was asked in them."""
+
+    old: Round
+    new: Round
+    again: Round | None
+    asked: Asked
+    script: Script
+    brought: Brought | None
 
 
 def _probe(probe: Mapping[str, Any]) -> ProbeSpec:
@@ -146,5 +209,6 @@ def _probe(probe: Mapping[str, Any]) -> ProbeSpec:
 
 def _disk(request: Request) -> dict[str, int]:
     """Bytes: one clone at a time, and what the new release writes anew."""
-    needed = measure(request.snapshot, lambda path: path == "pb_data/backups").bytes
+    folders = [request.snapshot, *([request.brought.folder] if request.brought else [])]
+    needed = max(measure(folder, lambda path: path == "pb_data/backups").bytes for folder in folders)
     return {"needed": needed, "free": shutil.disk_usage(request.work).free}

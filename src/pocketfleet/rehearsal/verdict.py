@@ -44,15 +44,18 @@ def judge(
     sandboxed: bool,
     why_not_sandboxed: str = "",
     unobserved_hooks: Sequence[str] = (),
+    what: str = "this data",
+    why_alone: str = "",
 ) -> Judged:
     """Weigh everything that a rehearsal found.
 
     Broken: the new release does not start, twice, or a finding is fatal (records lost). Safe: nothing that a person
     must look at, no network within reach, and no hook that no request went through (`unobserved_hooks`: one text each,
-    as `hooks.unobserved` names them). Changed: all else.
+    as `hooks.unobserved` names them). Changed: all else. `what` the new release starts on, in words; `why_alone` there
+    is nothing to compare with, which a person must know.
     """
     reasons = [finding for finding in findings if finding.severity.needs_a_person]
-    reasons += _of_starts(boots)
+    reasons += _of_starts(boots, what, why_alone)
     reasons += _of_hooks(unobserved_hooks)
     if not sandboxed:
         reasons.append(_of_sandbox(why_not_sandboxed))
@@ -65,15 +68,18 @@ def _verdict(reasons: Sequence[Finding]) -> Verdict:
     return Verdict.CHANGED if reasons else Verdict.SAFE
 
 
-def _of_starts(boots: Boots) -> list[Finding]:
+def _of_starts(boots: Boots, what: str, why_alone: str) -> list[Finding]:
     found = []
     if not boots.new.answered:
-        found.append(_start(boots.new, f"PocketBase {boots.new.release} does not start on a copy of this data"))
+        found.append(_start(boots.new, f"PocketBase {boots.new.release} does not start on a copy of {what}"))
     elif boots.again is None:
         found.append(_start(boots.new, f"PocketBase {boots.new.release} was not started a second time", Severity.VALUE))
     elif not boots.again.answered:
         found.append(_start(boots.again, f"PocketBase {boots.again.release} starts once, but not a second time"))
-    if not boots.old.answered:
+    if why_alone:
+        text = f"It could not be compared with what is there now: {why_alone}"
+        found.append(Finding(Severity.VALUE, Section.BOOT, text, "now"))
+    elif not boots.old.answered:
         text = (
             f"PocketBase {boots.old.release}, as it is now, does not start on a copy of this data: nothing to compare"
         )

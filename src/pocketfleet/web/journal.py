@@ -41,9 +41,26 @@ STEPS: dict[str, dict[str, str]] = {
         "commit": "Write down that it is so",
         "open": "Let the waiting requests through",
     },
+    "restore": {
+        "open": "Unpack and check it aside",
+        "recognise": "Recognise how old it is, and fetch the release that fits",
+        "copy": "Copy what is there now, to compare with",
+        "rehearse": "Rehearse: what is there now, what is brought, and now again, on copies",
+        "decide": "Decide by the verdict",
+        "snapshot": "Keep what is there now",
+        "hold": "Let requests wait, and stop PocketBase",
+        "place": "Put the data in place",
+        "start": "Start its release, unseen by anybody",
+        "verify": "Check that it answers, signs in and has every record",
+        "commit": "Write down that it is so",
+        "resume": "Let the waiting requests through",
+        "tidy": "Clear away what was replaced",
+    },
 }
-#: Steps of an upgrade that only rehearses.
+#: Steps of what only rehearses, and those of a restore that are for a rehearsal alone.
 _REHEARSING = ("resolve", "snapshot", "rehearse", "decide")
+_REHEARSING_RESTORE = ("open", "recognise", "copy", "rehearse", "decide")
+_FOR_REHEARSAL = ("copy", "rehearse", "decide")
 _UNDONE = {StepState.FAILED, StepState.COMPENSATING, StepState.COMPENSATED}
 
 
@@ -79,6 +96,7 @@ def operation(row: Operation, instance: Instance) -> Row:
         "touched": _touched(steps),
         "snapshot": row.params.get("snapshot") if row.kind == "rollback" else result.get("snapshot"),
         "checkpoint": result.get("checkpoint"),
+        "made": result.get("name") if row.kind == "backup" else None,
         "lost": losses(result.get("lost")),
         "export": _export(row, result.get("export")),
     }
@@ -100,12 +118,23 @@ def _numbers(found: Any) -> dict[str, int]:
 
 def _steps(row: Operation, done: dict[str, Step], is_open: bool) -> list[Row]:
     words = STEPS.get(row.kind, {})
-    planned = [name for name in words if not row.params.get("rehearse_only") or name in _REHEARSING]
+    planned = _planned(row, words)
+    if row.kind == "restore" and not row.params.get("rehearse"):
+        done = {name: step for name, step in done.items() if name not in _FOR_REHEARSAL}
     # one that has ended shows what it did, not what it might have
     names = [*planned, *(name for name in done if name not in planned)] if is_open else list(done)
     if any(step.state in _UNDONE for step in done.values()):
         names = list(done)
     return [_step(name, words.get(name, name.replace("_", " ").capitalize()), done.get(name)) for name in names]
+
+
+def _planned(row: Operation, words: dict[str, str]) -> list[str]:
+    """The steps that this one has, of all that its kind may have."""
+    restore = row.kind == "restore"
+    if row.params.get("rehearse_only"):
+        return [name for name in words if name in (_REHEARSING_RESTORE if restore else _REHEARSING)]
+    left_out = _FOR_REHEARSAL if restore and not row.params.get("rehearse") else ()
+    return [name for name in words if name not in left_out]
 
 
 def _step(name: str, text: str, step: Step | None) -> Row:

@@ -260,12 +260,12 @@ def _operations() -> QuerySet[Operation]:
 
 
 def _change_of_release(row: Operation) -> Row:
-    """What people ask first of an upgrade or a rollback; nothing of all else."""
-    changes = row.kind in ("upgrade", "rollback")
+    """What people ask first of an upgrade, a rollback or a restore; nothing of all else."""
+    changes = row.kind in ("upgrade", "rollback", "restore")
     result, params = (row.result, row.params) if changes else ({}, {})
     return {
         "from": result.get("from", params.get("from")),
-        "to": result.get("to", params.get("release")),
+        "to": result.get("to", result.get("release", params.get("release"))),
         "verdict": result.get("verdict"),
         "reasons": result.get("reasons", []),
         "held_ms": result.get("held_ms"),
@@ -275,6 +275,7 @@ def _change_of_release(row: Operation) -> Row:
 def _rehearsal_row(row: Rehearsal) -> Row:
     return {
         "id": row.id,
+        "kind": row.kind,
         "instance": row.instance.name,
         "instance_id": row.instance_id,
         "operation": row.operation_id,

@@ -23,6 +23,12 @@ VERDICTS = {
     "changed": ("Changed", "It works on a copy of your data, and something is different. Look at it before you go on."),
     "broken": ("Broken", "It does not work with this data as it is. Nothing of yours was touched."),
 }
+#: the same of a restore
+RESTORES = {
+    "safe": ("Safe", "What you bring starts, with the same records and the same answers as now."),
+    "changed": ("Changed", "What you bring works, and differs from what is there now. Look at it before it goes live."),
+    "broken": ("Broken", "What you bring does not work as it is. Nothing of yours was touched."),
+}
 #: severity -> its words and the look of its tag
 SEVERITIES = {
     "fatal": ("does not work", "bad"),
@@ -64,10 +70,16 @@ def view_of(report: Mapping[str, Any]) -> Row:
     """All that the page shows of a report."""
     sections = _mapping(report.get("sections"))
     verdict = str(report.get("verdict", ""))
-    word, means = VERDICTS.get(verdict, (plain(verdict), ""))
+    restore = report.get("kind") == "restore"
+    word, means = (RESTORES if restore else VERDICTS).get(verdict, (plain(verdict), ""))
     reasons = [finding(one) for one in _list(report.get("reasons"))]
     parts = [_part(part, sections) for part in PARTS]
+    before, after = plain(report.get("from") or ""), plain(report.get("to") or "")
     return {
+        "kind": "restore" if restore else "upgrade",
+        # how the two columns of every table are called
+        "before": f"Now ({before})" if restore else before,
+        "after": f"Brought ({after})" if restore else after,
         "verdict": verdict,
         "word": word,
         "means": means,
@@ -86,6 +98,8 @@ def view_of(report: Mapping[str, Any]) -> Row:
         "disk": {name: _number(size) for name, size in _mapping(_facts(sections, "boot").get("disk")).items()},
         "known": [_known(one) for one in _list(sections.get("known_changes"))],
         "not_covered": [value(text, short=400) for text in _list(sections.get("not_covered"))],
+        # with nothing to compare with
+        "alone": restore and any(_mapping(one).get("where") == "now" for one in _list(report.get("reasons"))),
         "seconds": round(_number(report.get("took_ms")) / 1000, 1),
         "sandboxed": bool(report.get("sandboxed", True)),
     }

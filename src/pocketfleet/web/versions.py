@@ -13,6 +13,7 @@ from pocketfleet.actions.following import candidate_of
 from pocketfleet.domain import ranges
 from pocketfleet.domain.following import fingerprint
 from pocketfleet.domain.outlook import prospect
+from pocketfleet.domain.refusals import Refusal, refusals
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
 from pocketfleet.domain.windows import Window
@@ -69,13 +70,19 @@ def present(instance: Instance) -> Row:
         "newest": newest.text if newest else "",
         "outlook": _outlook(instance) if behind else None,
         "asking": asking(instance.id),
-        "refused": sorted(instance.refused, key=Version, reverse=True),
+        "refused": _refused(instance),
     }
+
+
+def _refused(instance: Instance) -> list[Row]:
+    """What is not tried again by itself, and whether it failed or was taken back; the newest release first."""
+    known = refusals(instance.refused)
+    return [{"release": release, "why": known[release].said} for release in sorted(known, key=Version, reverse=True)]
 
 
 def asking(instance_id: str) -> Row | None:
     """The change of release that waits for a word: the newest one that was asked for, if it still does."""
-    found = Operation.objects.filter(instance_id=instance_id, kind__in=("upgrade", "rollback"))
+    found = Operation.objects.filter(instance_id=instance_id, kind__in=_CHANGES)
     row = found.order_by("-created_at", "-id").first()
     return _change(row) if row is not None and row.state == OperationState.ASKING else None
 
@@ -97,7 +104,7 @@ def ways_back(instance_id: str, limit: int = 100) -> list[Row]:
 def flags(instance: Instance) -> dict[str, Row]:
     """By release, the newest verdict from the one that runs; `fresh` where hooks, migrations and schema, as last seen,
     are those that were judged."""
-    found = Rehearsal.objects.filter(instance=instance, from_release=instance.release)
+    found = Rehearsal.objects.filter(instance=instance, kind="upgrade", from_release=instance.release)
     rows = found.values("id", "to_release", "verdict", "fingerprint", "created_at")[:_MOST_FLAGS]
     judged = _last_seen(instance)
     newest: dict[str, Row] = {}
@@ -161,6 +168,7 @@ def _outlook(instance: Instance) -> Row | None:
         "local": _clock(said.at, zone) if said.at is not None else "",
         "zone": zone.key,
         "release": candidate.group.target,
+        "refused": refusals(instance.refused).get(candidate.group.target, Refusal("")).said,
         "verdict": behind.verdict,
         "rehearsal": candidate.rehearsal,
         "boundary": behind.boundary,
@@ -193,7 +201,7 @@ def next_window(instance: Instance) -> Row | None:
 
 def _verdicts(behind: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str, str], str]:
     found = Rehearsal.objects.filter(
-        instance_id__in=list(behind), to_release__in={pair[1] for pair in behind.values()}
+        instance_id__in=list(behind), kind="upgrade", to_release__in={pair[1] for pair in behind.values()}
     ).order_by("created_at")
     rows = found.values_list("instance_id", "from_release", "to_release", "verdict")
     return {(row[0], row[1], row[2]): row[3] for row in rows}

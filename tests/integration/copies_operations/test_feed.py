@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from pocketfleet.actions import copies, events
-from pocketfleet.actions.copies import Origin
+from pocketfleet.actions.copies import Origin, Rehearsing
 from pocketfleet.domain.hostnames import new_id
 from pocketfleet.models import Event, Instance
 from pocketfleet.operations import staging
@@ -152,7 +152,8 @@ async def test_what_nobody_uses_is_cleared_away(yard: Yard) -> None:
     for path in (yard.config.upload(used), yard.config.upload(unused), part):
         os.utime(path, (long_ago, long_ago))
     await yard.engine.stop()
-    operation = await yard.ask(copies.restore_instance, instance.id, Origin(upload=used))
+    at_once = Rehearsing(rehearse=False)
+    operation = await yard.ask(copies.restore_instance, instance.id, Origin(upload=used), at_once)
     tools = replace(yard.workshop.tools, config=replace(yard.config, quarantine=0.0))
     await Clock(tools).clear_away()
     assert yard.incoming() == sorted([f"{used}.zip", f"{fresh}.zip", precious.parent.name])

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from pocketfleet.actions import copies
-from pocketfleet.actions.copies import Origin
+from pocketfleet.actions.copies import Origin, Rehearsing
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import SnapshotNotFound, UploadNotFound, WrongUsage
 from pocketfleet.models import Backup, Event, Instance, Snapshot
 from pocketfleet.operations import cutover, restore
 from tests.integration.copies_operations.yard import HOOK, Visitor, Yard
+
+#: What rehearsals find is told by test_rehearsed_restores.py; these are about what comes after.
+AT_ONCE = Rehearsing(rehearse=False)
 
 
 async def with_posts(yard: Yard, version: str) -> tuple[Instance, Visitor]:
@@ -35,7 +38,7 @@ async def test_what_was_there_is_there_again(yard: Yard, version: str, kind: str
     origin = await copied(yard, instance, kind)
     await yard.put_hook(instance, HOOK.replace("/hello", "/later"))
     await (await yard.wake(instance)).post("two")
-    after = await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin))
+    after = await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin, AT_ONCE))
     assert after.result["release"] == version
     assert after.result["held_ms"] > 0
     visitor = await yard.wake(instance)
@@ -80,7 +83,7 @@ async def test_the_release_is_chosen_to_fit_the_data(yard: Yard, old: str, new: 
     made = await yard.ended(await yard.ask(copies.back_up_instance, source.id))
     upload = yard.upload(yard.config.backups / source.id / made.result["name"])
     target = await yard.create("other", new)
-    after = await yard.ended(await yard.ask(copies.restore_instance, target.id, Origin(upload=upload)))
+    after = await yard.ended(await yard.ask(copies.restore_instance, target.id, Origin(upload=upload), AT_ONCE))
     row = await yard.row(target)
     assert (after.result["from"], after.result["release"], row.release) == (new, old, old)
     assert row.range == after.result["range"] == f"~{old}"
@@ -97,7 +100,7 @@ async def test_its_own_release_stays_where_it_fits(yard: Yard) -> None:
     made = await yard.ended(await yard.ask(copies.back_up_instance, source.id))
     upload = yard.upload(yard.config.backups / source.id / made.result["name"])
     target = await yard.create("other", "0.30.4")
-    await yard.ended(await yard.ask(copies.restore_instance, target.id, Origin(upload=upload)))
+    await yard.ended(await yard.ask(copies.restore_instance, target.id, Origin(upload=upload), AT_ONCE))
     row = await yard.row(target)
     assert (row.release, row.range) == ("0.30.4", "0.30.4")
 
@@ -106,7 +109,7 @@ async def test_pocketbase_s_own_zips_stay(yard: Yard) -> None:
     instance, visitor = await with_posts(yard, "0.40.6")
     origin = await copied(yard, instance, "snapshot")
     assert (await visitor.client.post("/api/backups", json={"name": "own.zip"})).status_code == 204
-    await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin))
+    await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin, AT_ONCE))
     assert (yard.folder(instance) / "pb_data" / "backups" / "own.zip").exists()
 
 
@@ -115,7 +118,7 @@ async def test_a_zip_of_pocketbase_s_own_is_restored(yard: Yard) -> None:
     assert (await visitor.client.post("/api/backups", json={"name": "own.zip"})).status_code == 204
     upload = yard.upload(yard.folder(instance) / "pb_data" / "backups" / "own.zip")
     await visitor.post("two")
-    await yard.ended(await yard.ask(copies.restore_instance, instance.id, Origin(upload=upload)))
+    await yard.ended(await yard.ask(copies.restore_instance, instance.id, Origin(upload=upload), AT_ONCE))
     assert await (await yard.wake(instance)).titles() == ["one"]
 
 
@@ -125,7 +128,7 @@ async def test_what_does_not_start_goes_back(yard: Yard) -> None:
     broken = yard.config.home / "broken.zip"
     with_a_broken_collection(yard.config.backups / instance.id / made.result["name"], broken)
     await visitor.post("two")
-    operation = await yard.ask(copies.restore_instance, instance.id, Origin(upload=yard.upload(broken)))
+    operation = await yard.ask(copies.restore_instance, instance.id, Origin(upload=yard.upload(broken)), AT_ONCE)
     after = await yard.ended(operation, OperationState.ROLLED_BACK)
     assert after.error["step"] in ("start", "verify"), after.error
     visitor = await yard.wake(instance)
@@ -172,7 +175,7 @@ async def test_damaged_data_is_replaced_and_kept_aside(yard: Yard) -> None:
     await yard.sleep(instance)
     path = yard.folder(instance) / "pb_data" / "data.db"
     path.write_bytes(b"SQLite format 3\0" + b"\xff" * 9000)
-    after = await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin))
+    after = await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin, AT_ONCE))
     assert after.result["snapshot"] is None
     assert await (await yard.wake(instance)).titles() == ["one"]
     kept = yard.config.quarantine_folder / f"{instance.id}-{after.id}"
@@ -192,7 +195,7 @@ async def test_what_was_written_after_the_snapshot_is_kept_aside(yard: Yard, mon
         return manifest
 
     monkeypatch.setattr(restore, "take_snapshot", and_then_somebody_writes)
-    await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin))
+    await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin, AT_ONCE))
     assert await (await yard.wake(instance)).titles() == ["one"]
     (kept,) = yard.config.quarantine_folder.iterdir()
     with sqlite3.connect(kept / "pb_data" / "data.db") as database:
@@ -213,7 +216,7 @@ async def test_data_without_a_superuser_is_refused(yard: Yard, home: Path) -> No
         connection.execute("DELETE FROM _admins")
         connection.close()
         packed.write(database, "data.db")
-    operation = await yard.ask(copies.restore_instance, instance.id, Origin(upload=yard.upload(target)))
+    operation = await yard.ask(copies.restore_instance, instance.id, Origin(upload=yard.upload(target)), AT_ONCE)
     after = await yard.ended(operation, OperationState.FAILED)
     assert "superuser" in after.error["detail"]
 
@@ -230,7 +233,7 @@ async def test_requests_wait_while_it_is_replaced(yard: Yard, monkeypatch: pytes
         return await verify(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(restore, "verify", slow)
-    operation = await yard.ask(copies.restore_instance, instance.id, origin)
+    operation = await yard.ask(copies.restore_instance, instance.id, origin, AT_ONCE)
     yard.engine.notice()
     await asyncio.wait_for(reached.wait(), 30)
     assert yard.workshop.gate.holds(instance.id)
@@ -249,7 +252,7 @@ async def test_one_that_takes_too_long_goes_back(yard: Yard, monkeypatch: pytest
     origin = await copied(yard, instance, "snapshot")
     await visitor.post("two")
     monkeypatch.setattr(cutover, "BUDGET", restore.WAY_BACK)
-    operation = await yard.ask(copies.restore_instance, instance.id, origin)
+    operation = await yard.ask(copies.restore_instance, instance.id, origin, AT_ONCE)
     after = await yard.ended(operation, OperationState.ROLLED_BACK)
     assert after.error["code"] == "hold_too_long"
     assert await (await yard.wake(instance)).titles() == ["one", "two"]
@@ -260,7 +263,7 @@ async def test_a_sleeping_one_that_is_switched_off_is_restored_and_stays_off(yar
     origin = await copied(yard, instance, "backup")
     await yard.sleep(instance)
     await yard.database.call(Instance.objects.filter(id=instance.id).update, power="off")
-    await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin))
+    await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin, AT_ONCE))
     assert (await yard.row(instance)).power == "off"
     # it was started to be looked at, and for nobody else
     assert instance.id not in yard.workshop.supervisor.awake()
@@ -271,7 +274,7 @@ async def test_what_is_not_there_is_refused_at_once(yard: Yard) -> None:
     instance = await yard.create()
     for origin in (Origin(), Origin(snapshot="a", backup="b")):
         with pytest.raises(WrongUsage):
-            await yard.ask(copies.restore_instance, instance.id, origin)
+            await yard.ask(copies.restore_instance, instance.id, origin, AT_ONCE)
     with pytest.raises(SnapshotNotFound):
         await yard.ask(copies.restore_instance, instance.id, Origin(snapshot="000000000000000"))
     with pytest.raises(UploadNotFound):

@@ -486,7 +486,7 @@ def test_a_broken_one_names_the_last_that_works_and_what_stops_the_next(browser:
     said = shown(browser, path)
     assert "The last release that works with this data is PocketBase 0.40.5." in said
     assert "ledger loses <b>" in said
-    assert "Restore an upload" in said
+    assert "Mend it by hand, step by step" in said
 
 
 # --- who may ------------------------------------------------------------------------------------------------------

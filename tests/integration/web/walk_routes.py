@@ -138,6 +138,7 @@ PAGES = (
     Route("POST", "/instances/{ref}/snapshots/retention", "operate", 303, {"last": "5", "daily": "7", "weekly": "4"}),
     Route("GET", "/instances/{ref}/restore", "operate"),
     Route("POST", "/instances/{ref}/restore", "operate", 303, {"backup": "one.zip"}),
+    Route("GET", "/instances/{ref}/mend", "view"),
     Route("GET", "/instances/{ref}/danger", "operate"),
     Route("POST", "/instances/{ref}/danger/rename", "operate", 303, {"name": "renamed"}),
     Route("POST", "/instances/{ref}/danger/clone", "create", 303, {"name": "copy"}),

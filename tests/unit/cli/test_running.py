@@ -15,7 +15,7 @@ from tests.unit.cli.conftest import Cli, Double, instance, operation, problem, s
 
 @pytest.mark.parametrize("to", ["on", "off"])
 def test_power(cli: Cli, double: Double, to: str) -> None:
-    double.answers["PATCH /instances/shop"] = instance(power=to)
+    double.answers |= {"GET /instances/shop": instance(), "PATCH /instances/shop": instance(power=to)}
     assert f"powered {to}" in cli("power", "shop", to).out
     assert double.bodies("PATCH") == [{"power": to}]
 

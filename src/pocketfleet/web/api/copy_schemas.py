@@ -70,6 +70,16 @@ class RestoreIn(In):
     snapshot: str | None = Field(None, max_length=100)
     backup: str | None = Field(None, max_length=200)
     upload: str | None = Field(None, max_length=100)
+    rehearse: bool | None = Field(
+        None, description="Try it on copies first, beside what is there now. Usual for an upload, and for nothing else."
+    )
+    rehearse_only: bool = Field(False, description="Stop after the rehearsal; an upload can still be used.")
+    accept_changes: bool = Field(
+        False, description="Go on where the verdict is `changed`, if the newest rehearsal of this told all of it."
+    )
+    rehearsal: str | None = Field(
+        None, max_length=100, description="The rehearsal whose findings are accepted, instead of the newest."
+    )
 
 
 class CloneIn(In):

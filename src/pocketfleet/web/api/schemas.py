@@ -262,6 +262,7 @@ class RehearsalBriefOut(Schema):
     """What a rehearsal says, in short."""
 
     id: str
+    kind: Literal["upgrade", "restore"] = Field(description="Another release on the data, or other data in its place.")
     instance: str | None
     instance_id: str
     operation: str

@@ -15,7 +15,7 @@ from ninja import Router
 from ninja.responses import Status
 
 from pocketfleet.actions import copies as actions
-from pocketfleet.actions.copies import Origin
+from pocketfleet.actions.copies import Origin, Rehearsing
 from pocketfleet.domain.roles import Verb
 from pocketfleet.models import Instance, Operation
 from pocketfleet.web import reading
@@ -31,13 +31,14 @@ router = Router(tags=["transfers"])
 @router.post("/instances/{ref}/restore", response={202: StartedOut}, summary="Restore an instance")
 def restore_instance(request: HttpRequest, ref: str, body: RestoreIn) -> Status[dict[str, Any]]:
     """The present state is kept as a snapshot, and comes back by itself where the result does not work. The release
-    is the instance's own, or one that fits the data."""
+    is the instance's own, or one that fits the data. What is rehearsed ends as `asking` where somebody must decide."""
     origin = Origin(body.snapshot or "", body.backup or "", body.upload or "")
     # a file brings hooks along, and hooks read everything
     instance, user = instance_for(request, ref, Verb.DATA if origin.upload else Verb.OPERATE), caller_of(request).user
     if origin.upload:
         upload_for(request, origin.upload)
-    return started(actions.restore_instance(instance.id, origin, acting_user=user))
+    wanted = Rehearsing(body.rehearse, body.rehearse_only, body.accept_changes, body.rehearsal)
+    return started(actions.restore_instance(instance.id, origin, wanted, acting_user=user))
 
 
 @router.post("/instances/{ref}/clone", response={202: MadeOut}, summary="Clone an instance")

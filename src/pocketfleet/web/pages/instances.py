@@ -75,7 +75,8 @@ def sleep(request: FleetRequest, instance: Instance) -> HttpResponse:
 def _changed(request: FleetRequest, instance: Instance) -> HttpResponse:
     if request.htmx:
         return rendered(request, "instances/live.html", **_live(request))
-    places = {"overview": f"/instances/{instance.id}", "danger": f"/instances/{instance.id}/danger"}
+    here = f"/instances/{instance.id}"
+    places = {"overview": here, "danger": f"{here}/danger", "mend": f"{here}/mend"}
     return back(request, places.get(request.GET.get("to", ""), "instances"))
 
 

@@ -1,7 +1,7 @@
-"""What a rehearsal found, as one readable page; and switching to what was read there.
+"""What a rehearsal found, as one readable page; and switching to, or restoring, what was read there.
 
 GET  /instances/<ref>/rehearsals/<id>          the report
-POST /instances/<ref>/rehearsals/<id>/accept   switch to the release, with the changes that are named there
+POST /instances/<ref>/rehearsals/<id>/accept   switch to the release, or restore, with the changes named there
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from django.views.decorators.http import require_POST, require_safe
 from pocketfleet.domain.roles import Verb
 from pocketfleet.errors import RehearsalNotFound
 from pocketfleet.models import Instance, Operation, Rehearsal
-from pocketfleet.web import versions
-from pocketfleet.web.access import rehearsal_for
+from pocketfleet.web import restoring, versions
+from pocketfleet.web.access import instance_for, rehearsal_for, upload_for
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.pages.frame import framed
 from pocketfleet.web.pages.guard import on_instance, to_operation
@@ -29,11 +29,13 @@ from pocketfleet.web.switching import obstacle, range_of, switch_as_read
 def show(request: FleetRequest, instance: Instance, rehearsal_id: str) -> HttpResponse:
     """The report, and what can be done about it."""
     found = _found(request, instance, rehearsal_id)
+    is_restore = found.kind == "restore"
     context = {
         "rehearsal": found,
-        "report": view_of({"verdict": found.verdict, **found.report}),
+        "report": view_of(_shown_of(found)),
         "range": range_of(found),
-        "obstacle": obstacle(found, instance),
+        "origin": restoring.told(found) if is_restore else {},
+        "obstacle": restoring.obstacle(found, instance) if is_restore else obstacle(found, instance),
         "newer": _newer(found),
         **_works(found),
     }
@@ -44,9 +46,23 @@ def show(request: FleetRequest, instance: Instance, rehearsal_id: str) -> HttpRe
 @on_instance(Verb.OPERATE)
 def accept(request: FleetRequest, instance: Instance, rehearsal_id: str) -> HttpResponse:
     """Go on with what was read here, and with nothing else."""
-    found = _found(request, instance, rehearsal_id)
-    operation = switch_as_read(found, instance, acting_user=caller_of(request).user)
+    found, user = _found(request, instance, rehearsal_id), caller_of(request).user
+    if found.kind == "restore":
+        # a file brings hooks along, and hooks read everything
+        upload = restoring.origin_of(found).upload
+        instance_for(request, instance.id, Verb.DATA if upload else Verb.OPERATE)
+        if upload:
+            upload_for(request, upload)
+        operation = restoring.restore_as_read(found, instance, acting_user=user)
+    else:
+        operation = switch_as_read(found, instance, acting_user=user)
     return to_operation(instance, operation)
+
+
+def _shown_of(found: Rehearsal) -> dict[str, Any]:
+    """The report; one of another pocketfleet may lack what its row has."""
+    row = {"verdict": found.verdict, "kind": found.kind, "from": found.from_release, "to": found.to_release}
+    return {**row, **found.report}
 
 
 def _found(request: FleetRequest, instance: Instance, rehearsal_id: str) -> Rehearsal:
@@ -60,6 +76,8 @@ def _newer(found: Rehearsal) -> dict[str, Any] | None:
     """A later rehearsal of the same change: that one counts."""
     later = Rehearsal.objects.filter(
         instance_id=found.instance_id,
+        kind=found.kind,
+        origin=found.origin,
         from_release=found.from_release,
         to_release=found.to_release,
         created_at__gt=found.created_at,

@@ -8,7 +8,7 @@ from django.http import HttpResponse, QueryDict
 from django.views.decorators.http import require_http_methods
 
 from pocketfleet.actions import copies as actions
-from pocketfleet.actions.copies import Origin
+from pocketfleet.actions.copies import Origin, Rehearsing
 from pocketfleet.domain.roles import Verb
 from pocketfleet.models import Instance
 from pocketfleet.web.access import instance_for, upload_for
@@ -20,14 +20,15 @@ from pocketfleet.web.pages.guard import on_instance, to_operation
 @require_http_methods(["GET", "HEAD", "POST"])
 @on_instance(Verb.OPERATE)
 def show(request: FleetRequest, instance: Instance) -> HttpResponse:
-    """What would be restored; POST (`snapshot`, `backup` or `upload`) does it."""
+    """What would be restored; POST (`snapshot`, `backup` or `upload`) does it, or with `do=rehearse` tries it only."""
     if request.method == "POST":
         origin = _origin(request.POST)
         # a file brings hooks along, and hooks read everything
         instance_for(request, instance.id, Verb.DATA if origin.upload else Verb.OPERATE)
         if origin.upload:
             upload_for(request, origin.upload)
-        operation = actions.restore_instance(instance.id, origin, acting_user=caller_of(request).user)
+        wanted = Rehearsing(only=request.POST.get("do") == "rehearse")
+        operation = actions.restore_instance(instance.id, origin, wanted, acting_user=caller_of(request).user)
         return to_operation(instance, operation)
     return framed(request, "backups/restore.html", instance, "backups", **_source(instance, _origin(request.GET)))
 
