@@ -1,5 +1,6 @@
-"""Malformed requests on raw sockets, against a real HAProxy before a backend that records every byte: nothing that is not
-whole, clean HTTP reaches it, and never two requests where a client of the edge sent one."""
+"""Malformed requests on raw sockets, against a real HAProxy before a backend that records every byte.
+
+Nothing that is not whole, clean HTTP reaches it, and never two requests where a client of the edge sent one."""
 
 from __future__ import annotations
 
@@ -144,7 +145,8 @@ REFUSED = {
     "chunked twice": chunked(b"0\r\n\r\n", b"Transfer-Encoding: chunked") + HIDDEN,
     "chunked before another": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + HIDDEN,
     "two hosts": b"GET /first HTTP/1.1\r\nHost: shop.localhost\r\nHost: other.localhost\r\n\r\n",
-    "an absolute address with another host": b"GET http://shop.localhost/first HTTP/1.1\r\nHost: other.localhost\r\n\r\n",
+    "an absolute address with another host": b"GET http://shop.localhost/first HTTP/1.1\r\n"
+    b"Host: other.localhost\r\n\r\n",
     "HTTP/0.9": b"GET /first\r\n",
     "HTTP/0.9 with a head": b"GET /first\r\n" + HOST + b"\r\n",
     "HTTP/2 with prior knowledge": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
@@ -169,7 +171,7 @@ ONE_AT_MOST = {
     "a bare line feed after a size": chunked(b"5\nhello\n0\n\n") + HIDDEN,
     "a bare line feed in an extension": chunked(b"5;a\nb\r\nhello\r\n0\r\n\r\n") + HIDDEN,
     "a trailer that is no header": chunked(b"0\r\nGET /smuggled HTTP/1.1\r\n\r\n"),
-    "chunks under HTTP/1.0": b"POST /first HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
+    "chunks under HTTP/1.0": POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
     "an upgrade to h2c": b"GET /first HTTP/1.1\r\n" + HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
     b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 }  # fmt: skip
