@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.markup import escape
 from tests.pocketbases import NEWEST
 
-from bench import copies, memory, scale, upgrade, wake, warm
+from bench import copies, memory, neighbour, scale, upgrade, wake, warm
 from bench.figures import Figure, show
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "wake": wake.measure,
     "warm": warm.measure,
+    "neighbour": neighbour.measure,
     "scale": scale.measure,
     "memory": memory.measure,
     "upgrade": upgrade.measure,

@@ -19,6 +19,17 @@ PREFIX = "POCKETFLEET_"
 #: What may stand in the environment besides the settings: the file of them, and what only our own tests read.
 _NAMES_BESIDE = ("CONFIG",)
 _PREFIXES_BESIDE = ("TEST_", "SOAK_")
+#: The limits of traffic, which teams and instances may have of their own.
+_TRAFFIC = (
+    "address_hourly",
+    "address_at_once",
+    "instance_hourly",
+    "instance_at_once",
+    "trusted_address_hourly",
+    "trusted_instance_hourly",
+)
+#: As domain/traffic.py has it.
+MOST_REQUESTS = 100_000_000
 #: A unix socket's path holds 107 bytes; HAProxy appends a suffix of its own while it binds.
 _LONGEST_HOME = 70
 
@@ -71,6 +82,22 @@ class Config:
     upload_bytes: int = setting(5_000_000_000, "Bytes that an uploaded backup may have.")
     team_awake: int = setting(0, "Instances that a team may have awake at once; 0 for any number.")
     team_storage: int = setting(0, "Bytes of a team's instances, snapshots and backups together; 0 for any.")
+    address_hourly: int = setting(0, "Requests that one address may make to one instance in an hour; 0 for any number.")
+    address_at_once: int = setting(0, "Requests that one address may have open at one instance; 0 for any number.")
+    instance_hourly: int = setting(0, "Requests that an instance gets in an hour; 0 for any number.")
+    instance_at_once: int = setting(0, "Requests that an instance has open at once; 0 for any number.")
+    trusted_address_hourly: int = setting(
+        0, "As `address_hourly`, for addresses that a team trusts; 0 for what counts for all."
+    )
+    trusted_instance_hourly: int = setting(
+        0, "As `instance_hourly`, for addresses that a team trusts; 0 for what counts for all."
+    )
+    address_connections: int = setting(
+        0, "Connections that one address may have open at the edge; 0 for three quarters of `edge_connections`."
+    )
+    body_bytes: int = setting(0, "Bytes that the body of a request to an instance may have; 0 for any number.")
+    wakes_queued: int = setting(1000, "Instances that may wait for their turn to start; 0 for any number.")
+    wakes_per_minute: int = setting(0, "Times that requests may wake one instance in a minute; 0 for any number.")
     snapshots_last: int = setting(5, "Newest snapshots that are kept, of each instance.")
     snapshots_daily: int = setting(7, "Days of which the newest snapshot is kept.")
     snapshots_weekly: int = setting(4, "Weeks of which the newest snapshot is kept.")
@@ -197,6 +224,11 @@ class Config:
         return f"{scheme}://{label}.{self.domain}" + (f":{port}" if port else "")
 
     @property
+    def connections_per_address(self) -> int:
+        """Connections that one address may have open at the edge."""
+        return self.address_connections or max(1, self.edge_connections * 3 // 4)
+
+    @property
     def starts_limit(self) -> int:
         """Instances that start at the same time."""
         return self.starts_at_once or 2 * (os.cpu_count() or 1)
@@ -316,9 +348,13 @@ def _check(config: Config) -> Config:
         if getattr(config, name) < 1:
             refuse(name, "it must be at least 1.")
     counted = ("edge_threads", "starts_at_once", "quarantine", "snapshots_daily", "snapshots_weekly", "watch_seconds")
-    for name in (*counted, "team_awake", "team_storage"):
+    limited = ("address_connections", "body_bytes", "wakes_queued", "wakes_per_minute", *_TRAFFIC)
+    for name in (*counted, "team_awake", "team_storage", *limited):
         if getattr(config, name) < 0:
             refuse(name, "it must be at least 0.")
+    for name in _TRAFFIC:
+        if getattr(config, name) > MOST_REQUESTS:
+            refuse(name, f"it must be at most {MOST_REQUESTS}; 0 is for no limit.")
     if not config.bind:
         refuse("bind", "at least one address is needed, for example 127.0.0.1, or * for all.")
     if config.url and not config.url.startswith(("http://", "https://")):

@@ -129,6 +129,27 @@ class TooLarge(PocketfleetError):
     status = 413
 
 
+class LengthRequired(PocketfleetError):
+    """The length of the body is missing."""
+
+    code = "length_required"
+    status = 411
+
+
+class TooManyRequests(PocketfleetError):
+    """Too many requests."""
+
+    code = "too_many_requests"
+    status = 429
+
+
+class AddressDenied(PocketfleetError):
+    """This address is not let in."""
+
+    code = "address_denied"
+    status = 403
+
+
 class TooManyAttempts(PocketfleetError):
     """Too many attempts."""
 
@@ -223,6 +244,12 @@ class TeamNotFound(NotFound):
     """There is no such team."""
 
     code = "team_not_found"
+
+
+class AddressNotFound(NotFound):
+    """This address is on no list."""
+
+    code = "address_not_found"
 
 
 class MemberNotFound(NotFound):
@@ -394,6 +421,24 @@ class TeamAtLimit(Unavailable):
 
     def __init__(self, limit: int, retry_after: float = 5) -> None:
         super().__init__(f"This team's limit of {limit} awake instances is reached.", retry_after=retry_after)
+
+
+class TooManyWakes(Unavailable):
+    """Too many instances wait for their turn to start."""
+
+    code = "wakes_queued"
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(retry_after=retry_after)
+
+
+class WokenTooOften(Unavailable):
+    """This instance was woken too often in the last minute."""
+
+    code = "woken_too_often"
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(retry_after=retry_after)
 
 
 class StartFailed(Unavailable):

@@ -62,6 +62,7 @@ class Node:
         from pocketfleet.operations.superusers import Superusers
         from pocketfleet.operations.tools import Tools
         from pocketfleet.operations.usage import UsageWriter
+        from pocketfleet.operations.wakes import WakeBounds
         from pocketfleet.operations.watch import Watcher
         from pocketfleet.routing.counters import Counters
         from pocketfleet.routing.routes import Routes
@@ -104,7 +105,7 @@ class Node:
         )
         self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
         self.places = TeamPlaces(self.fleet, self.supervisor, self.sweeper)
-        self.resolver = Resolver(self.fleet, self.supervisor, self.places)
+        self.resolver = Resolver(self.fleet, self.supervisor, self.places, WakeBounds(config, self.supervisor))
         self.tools = Tools(
             config=config,
             database=self.database,
@@ -195,6 +196,8 @@ class Node:
         if any(kind == "team" for _, kind, _ in changes):
             await self.fleet.renew_limits()
             self.reconciler.limits_changed()
+        if any(kind == "addresses" for _, kind, _ in changes):
+            await self.fleet.renew_addresses()
         if any(kind == "mail" for _, kind, _ in changes):
             self.account_mail.notice()
         if instances := {key for _, kind, key in changes if kind == "instance"}:

@@ -123,3 +123,49 @@ def test_an_instance_moves_while_it_runs(server: Server) -> None:
         assert client.get("/api/health").status_code == 200
         assert server.guest_pids(made["id"]) == pids
     assert "moved mover to this team" in server.cli("teams", "audit", "Elsewhere").stdout
+
+
+def from_address(server: Server, address: str, name: str) -> httpx.Client:
+    """A client of this instance with an address of its own."""
+    return server.client(name, transport=httpx.HTTPTransport(local_address=address))
+
+
+def test_limits_and_lists_change_what_the_edge_lets_through(server: Server) -> None:
+    team = server.api.post("/teams", json={"name": "Busy"}).json()["id"]
+    made = server.api.post("/instances", json={"name": "busy", "team": team})
+    server.finished(made.json()["operation"]["id"])
+    server.cli("teams", "limits", "Busy", "address_hourly=1000", "trusted_address_hourly=5000")
+    server.cli("teams", "trust", "Busy", "127.0.0.8")
+    server.cli("settings", "busy", "limits=address_hourly=900 instance_hourly=5000")
+    shown = server.show("busy")
+    assert shown["traffic_limits"] == {"address_hourly": 900, "instance_hourly": 5000}
+    assert (shown["limits"]["address_hourly"], shown["limits"]["trusted_address_hourly"]) == (900, 5000)
+
+    def told(client: httpx.Client) -> str | None:
+        answer = client.get("/api/health")
+        assert answer.status_code == 200
+        found: str | None = answer.headers.get("x-ratelimit-limit")
+        return found
+
+    with from_address(server, "127.0.0.7", "busy") as client, from_address(server, "127.0.0.8", "busy") as trusted:
+        until(lambda: told(client) == "900", 20, "the instance's own limit to count")
+        until(lambda: told(trusted) == "5000", 20, "the trusted address to be known")
+        # an owner cannot raise what the operator gave
+        server.api.patch("/instances/busy", json={"traffic_limits": {"address_hourly": 5000}})
+        until(lambda: told(client) == "1000", 20, "the team's limit to count again")
+        server.cli("teams", "distrust", "Busy", "127.0.0.8")
+        until(lambda: told(trusted) == "1000", 20, "the address to be as any other")
+        server.api.patch(f"/teams/{team}", json={"traffic_limits": None})
+        server.api.patch("/instances/busy", json={"traffic_limits": {}})
+        until(lambda: told(client) is None, 20, "no limit to be left")
+        listed = server.cli("addresses", "deny", "127.0.0.7", "--note", "It asks too much.", "--json")
+        until(lambda: client.get("/api/health").status_code == 403, 20, "the address to be denied")
+        assert told(trusted) is None
+        assert json.loads(listed.stdout)[0]["note"] == "It asks too much."
+        server.cli("addresses", "drop", "127.0.0.7")
+        until(lambda: client.get("/api/health").status_code == 200, 20, "the address to be let in again")
+    locked_out = server.api.put("/addresses", json={"network": "127.0.0.0/8", "listing": "deny"})
+    assert (locked_out.status_code, "lock yourself out" in locked_out.json()["detail"]) == (422, True)
+    verbs = {row["verb"] for row in server.api.get(f"/teams/{team}/audit").json()["items"]}
+    assert {"set_traffic_limits", "set_trusted", "change_settings"} <= verbs
+    assert {"deny_address", "drop_address"} <= {row["verb"] for row in server.api.get("/audit").json()["items"]}

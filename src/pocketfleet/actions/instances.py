@@ -23,6 +23,7 @@ from pocketfleet.domain.retention import Retention
 from pocketfleet.domain.schedules import BackupPlan
 from pocketfleet.domain.secrets import check_secrets
 from pocketfleet.domain.states import Power
+from pocketfleet.domain.traffic import parse_limits
 from pocketfleet.errors import (
     InstanceNotFound,
     MustBePoweredOff,
@@ -181,7 +182,8 @@ def set_power(instance_id: str, power: str, *, acting_user: User | None) -> Inst
 
 def change_settings(instance_id: str, settings: Mapping[str, Any], *, acting_user: User | None) -> Instance:
     """Change `idle_timeout` (seconds, None for the server's), `dev`, `always_awake`, `admin_sync`, `backup_plan`
-    (domain/schedules.py) and `retention` of snapshots (domain/retention.py). Raises WrongSetting."""
+    (domain/schedules.py), `retention` of snapshots (domain/retention.py) and `traffic_limits` (domain/traffic.py, all
+    of its own at once). Raises WrongSetting."""
     intents = check_settings(settings)
     with transaction.atomic():
         instance = _locked(instance_id)
@@ -277,12 +279,14 @@ def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "backup_plan":
             plan = BackupPlan.parse(_object(name, value or {}))
             value = plan.as_json() if plan else {}
+        elif name == "traffic_limits":
+            value = parse_limits(_object(name, value or {}), name)
         elif name == "retention":
             value = Retention.parse(_object(name, value)).as_json() if value else {}
         else:
             raise WrongSetting(
                 f"There is no setting “{name[:70]}”; there are idle_timeout, dev, always_awake, admin_sync, "
-                "backup_plan and retention.",
+                "backup_plan, retention and traffic_limits.",
                 setting=name[:70],
             )
         checked[name] = value

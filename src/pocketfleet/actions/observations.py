@@ -138,6 +138,7 @@ def facts(ids: Iterable[str] | None = None) -> list[InstanceFacts]:
         "ready",
         "observed_generation",
         "team_id",
+        "traffic_limits",
     )
     return [
         InstanceFacts(
@@ -156,6 +157,7 @@ def facts(ids: Iterable[str] | None = None) -> list[InstanceFacts]:
             ready=row[12],
             observed=row[13],
             team=row[14] or "",
+            traffic_limits=row[15],
         )
         for row in rows.iterator(2000)
     ]

@@ -10,6 +10,7 @@ import typer
 
 from pocketfleet.cli import (
     accounts,
+    addresses,
     configuring,
     copies,
     instances,
@@ -31,7 +32,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for group in (server, instances, running, upgrades, copies, configuring, watching, releases, teams, accounts):
+for group in (
+    server,
+    instances,
+    running,
+    upgrades,
+    copies,
+    configuring,
+    watching,
+    releases,
+    teams,
+    accounts,
+    addresses,
+):
     for name, verb in group.VERBS.items():
         app.command(name)(verb)
 

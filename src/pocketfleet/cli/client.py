@@ -88,9 +88,9 @@ class Client:
         """PUT; asked once only."""
         return self._ask("PUT", path, body=body)
 
-    def delete(self, path: str) -> Any:
+    def delete(self, path: str, **query: Any) -> Any:
         """DELETE; answers the JSON, None where there is none."""
-        return self._ask("DELETE", path)
+        return self._ask("DELETE", path, query=query)
 
     def events(self, path: str, **query: Any) -> Iterator[tuple[str, Any]]:
         """Server-sent events as (name, JSON), until the server ends the stream."""

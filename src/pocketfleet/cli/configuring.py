@@ -12,14 +12,26 @@ import typer
 from pocketfleet.cli import output
 from pocketfleet.cli.common import INTENT_SECONDS, Json, Name, NoWait, connect, path_of
 from pocketfleet.cli.instances import report_intent
+from pocketfleet.cli.limits import parse_limits, show_limits
 from pocketfleet.cli.plans import parse_backup, parse_retention, show_backup, show_retention
 from pocketfleet.cli.windows import parse_window, show_window
 from pocketfleet.errors import WrongSecret, WrongSetting, WrongUsage
 
 _YES_NO = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
-SETTINGS = ("idle_timeout", "dev", "always_awake", "admin_sync", "range", "policy", "window", "backup", "snapshots")
+SETTINGS = (
+    "idle_timeout",
+    "dev",
+    "always_awake",
+    "admin_sync",
+    "range",
+    "policy",
+    "window",
+    "backup",
+    "snapshots",
+    "limits",
+)
 #: Settings that have another name in the API.
-_NAMES = {"backup": "backup_plan", "snapshots": "retention"}
+_NAMES = {"backup": "backup_plan", "snapshots": "retention", "limits": "traffic_limits"}
 
 
 class SecretVerb(StrEnum):
@@ -62,7 +74,8 @@ def settings(
             metavar="[K=V ...]",
             help="idle_timeout=SECONDS|default, dev=on|off, always_awake=on|off, admin_sync=on|off, "
             "range=RANGE, policy=auto|schema-safe|ask|off, window='mon-fri 02:00-05:00 Europe/Vienna'|any, "
-            "backup='0 3 * * * Europe/Vienna keep=7 full'|off, snapshots='last=5 daily=7 weekly=4'|default.",
+            "backup='0 3 * * * Europe/Vienna keep=7 full'|off, snapshots='last=5 daily=7 weekly=4'|default, "
+            "limits='address_hourly=500 instance_at_once=100'|default.",
         ),
     ] = None,
     no_wait: NoWait = False,
@@ -124,7 +137,8 @@ def _setting(item: str) -> tuple[str, Any]:
     if key == "window":
         return key, parse_window(value)
     if key in _NAMES:
-        return _NAMES[key], parse_backup(value) if key == "backup" else parse_retention(value)
+        parse = {"backup": parse_backup, "snapshots": parse_retention, "limits": parse_limits}[key]
+        return _NAMES[key], parse(value)
     if key == "idle_timeout":
         if value == "default":
             return key, None
@@ -153,5 +167,6 @@ def _print_settings(instance: dict[str, Any], *, as_json: bool) -> None:
             ("window", show_window(values["window"] or {})),
             ("backup", show_backup(values["backup"] or {})),
             ("snapshots", show_retention(values["snapshots"] or {})),
+            ("limits", show_limits(values["limits"] or {})),
         ]
     )

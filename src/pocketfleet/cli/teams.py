@@ -11,7 +11,8 @@ import typer
 
 from pocketfleet.cli import output
 from pocketfleet.cli.common import Json, Name, connect, path_of
-from pocketfleet.errors import MemberNotFound, TeamNotFound, WrongUsage
+from pocketfleet.cli.limits import parse_limits, show_counting
+from pocketfleet.errors import AddressNotFound, MemberNotFound, TeamNotFound, WrongUsage
 
 if TYPE_CHECKING:
     from pocketfleet.cli.client import Client
@@ -29,15 +30,21 @@ class TeamVerb(StrEnum):
     ROLE = "role"
     REMOVE = "remove"
     AUDIT = "audit"
+    LIMITS = "limits"
+    TRUST = "trust"
+    DISTRUST = "distrust"
 
 
-#: What comes after the verb, besides the team.
+#: What comes after the verb, besides the team; "..." for one or more of the last.
 _NEEDS = {
     TeamVerb.RENAME: ("NEW",),
     TeamVerb.INVITE: ("ADDRESS",),
     TeamVerb.WITHDRAW: ("ADDRESS",),
     TeamVerb.ROLE: ("PERSON", "ROLE"),
     TeamVerb.REMOVE: ("PERSON",),
+    TeamVerb.LIMITS: ("LIMIT=NUMBER", "..."),
+    TeamVerb.TRUST: ("ADDRESS", "..."),
+    TeamVerb.DISTRUST: ("ADDRESS", "..."),
 }
 
 
@@ -48,7 +55,10 @@ def teams(
     ] = None,
     team: Annotated[str | None, typer.Argument(metavar="[TEAM]", help="Its name, or its id.")] = None,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[...]", help="`rename TEAM NEW`, `role TEAM PERSON ROLE`, ...")
+        list[str] | None,
+        typer.Argument(
+            metavar="[...]", help="`rename TEAM NEW`, `trust TEAM ADDRESS`, `limits TEAM address_hourly=1000`, ..."
+        ),
     ] = None,
     role: Annotated[str, typer.Option(help="What the invited one is: viewer, maintainer or owner.")] = "viewer",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -60,7 +70,8 @@ def teams(
         _list(as_json=as_json)
         return
     needs = ("TEAM", *_NEEDS.get(verb, ()))
-    if team is None or len(given) != len(needs) - 1:
+    any_number = needs[-1] == "..." and bool(given)
+    if team is None or (len(given) != len(needs) - 1 and not any_number):
         raise WrongUsage(f"Say `pocketfleet teams {verb} {' '.join(needs)}`.")
     if verb is TeamVerb.DELETE:
         _ask_before_ending(team, yes)
@@ -105,6 +116,29 @@ def find_team(client: Client, reference: str) -> dict[str, Any]:
 
 
 Answer = tuple[Any, str]
+
+
+def _limits(client: Client, team: str, words: list[str], role: str) -> Answer:
+    limits = parse_limits(" ".join(words))
+    changed = client.patch(f"/teams/{find_team(client, team)['id']}", {"traffic_limits": limits})
+    return changed, f"Each instance of {changed['name']}: {show_counting(changed['limits'])}."
+
+
+def _trust(client: Client, team: str, words: list[str], role: str) -> Answer:
+    found = client.get(f"/teams/{find_team(client, team)['id']}")
+    return _trusting(client, found["id"], [*found["trusted"], *words])
+
+
+def _distrust(client: Client, team: str, words: list[str], role: str) -> Answer:
+    found = client.get(f"/teams/{find_team(client, team)['id']}")
+    if strangers := set(words) - set(found["trusted"]):
+        raise AddressNotFound(f"{found['name']} does not trust {sorted(strangers)[0][:70]}.")
+    return _trusting(client, found["id"], [each for each in found["trusted"] if each not in words])
+
+
+def _trusting(client: Client, team_id: str, addresses: list[str]) -> Answer:
+    changed = client.patch(f"/teams/{team_id}", {"trusted": addresses})
+    return changed, f"{changed['name']} trusts {', '.join(changed['trusted']) or 'nobody'}."
 
 
 def _create(client: Client, team: str, words: list[str], role: str) -> Answer:
@@ -171,6 +205,9 @@ _ACTS: dict[TeamVerb, Callable[[Any, str, list[str], str], Answer]] = {
     TeamVerb.ROLE: _role,
     TeamVerb.REMOVE: _remove,
     TeamVerb.AUDIT: _audit,
+    TeamVerb.LIMITS: _limits,
+    TeamVerb.TRUST: _trust,
+    TeamVerb.DISTRUST: _distrust,
 }
 
 
@@ -196,6 +233,8 @@ def _print_team(team: dict[str, Any]) -> None:
             ("Instances", str(team["instances"])),
             ("Awake", awake),
             ("Storage", storage),
+            ("Limits", show_counting(team["limits"])),
+            ("Trusts", ", ".join(team["trusted"]) or "nobody"),
             *(
                 (person["role"].capitalize(), f"{person['name']} {person['email']}".strip())
                 for person in team["people"]

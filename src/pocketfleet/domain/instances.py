@@ -26,6 +26,8 @@ class InstanceFacts:
     hold: str = ""
     #: seconds; None for the server's default
     idle_timeout: int | None = None
+    #: of its traffic, where stricter than its team's; see domain/traffic.py
+    traffic_limits: dict[str, int] = field(default_factory=dict)
     dev: bool = False
     always_awake: bool = False
     #: by name, sealed as they are stored

@@ -27,7 +27,7 @@ def seal(apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('pocketfleet', '0008_accounts'),
+        ('pocketfleet', '0010_edge_limits'),
     ]
 
     operations = [

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('pocketfleet', '0008_accounts'),
+        ('pocketfleet', '0011_sealed_secrets'),
     ]
 
     operations = [

@@ -2,6 +2,7 @@
 
 from pocketfleet.models.account_mail import AccountMail
 from pocketfleet.models.accounts import SignInLink, Token, User
+from pocketfleet.models.addresses import ListedAddress
 from pocketfleet.models.admin import AdminTicket, MadeSuperuser
 from pocketfleet.models.copies import Backup, Snapshot, Upload
 from pocketfleet.models.instances import Instance
@@ -24,6 +25,7 @@ __all__ = [
     "Favourite",
     "Instance",
     "Invitation",
+    "ListedAddress",
     "MadeSuperuser",
     "Membership",
     "Offer",

@@ -39,6 +39,9 @@ class Instance(models.Model):
     generation = models.PositiveBigIntegerField(default=1)
     observed_generation = models.PositiveBigIntegerField(default=0)
 
+    #: limits of its traffic by name (domain/traffic.py) that are stricter than its team's
+    traffic_limits = models.JSONField(default=dict)
+
     # how it follows its range
     #: `auto`, `schema-safe`, `ask`, `off`; see domain/policies.py
     policy = models.CharField(max_length=11, default="ask")

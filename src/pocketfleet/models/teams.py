@@ -24,6 +24,10 @@ class Team(models.Model):
     awake_limit = models.PositiveIntegerField(null=True)
     #: bytes of instances, snapshots and backups together; None for the server's setting
     storage_limit = models.PositiveBigIntegerField(null=True)
+    #: limits of its instances' traffic by name (domain/traffic.py), where it has others than the server
+    traffic_limits = models.JSONField(default=dict)
+    #: addresses and networks that it trusts
+    trusted = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)
     version = models.PositiveSmallIntegerField(default=1)
 

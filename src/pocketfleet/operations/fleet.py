@@ -14,6 +14,7 @@ from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.domain.states import Power
 from pocketfleet.errors import InstanceNotFound
 from pocketfleet.operations.database import Database
+from pocketfleet.operations.traffic import Traffic
 from pocketfleet.routing.routes import Routes
 from pocketfleet.runtime.guest import Guest
 
@@ -40,6 +41,7 @@ class Fleet:
         self._always_awake: set[str] = set()
         #: of teams that have one of their own
         self._awake_limits: dict[str, int] = {}
+        self._traffic = Traffic(config, database, routes)
 
     async def load(self) -> None:
         """Read all instances and make the edge's hosts agree with them."""
@@ -47,8 +49,10 @@ class Fleet:
         self._facts = {facts.id: facts for facts in everything}
         self._always_awake = {facts.id for facts in everything if facts.always_awake}
         hosts = {host: facts.id for facts in everything for host in self._hosts(facts)}
+        # before the hosts: nobody is let through without their limits
+        await self._traffic.load(everything)
         await self._routes.replace_hosts(hosts)
-        await self.renew_limits()
+        self._awake_limits = await self._database.call(limits.awake_limits)
         log.info("fleet loaded instances=%d", len(self._facts))
 
     async def renew(self, ids: Iterable[str]) -> dict[str, tuple[InstanceFacts | None, InstanceFacts | None]]:
@@ -58,12 +62,19 @@ class Fleet:
         changes = {key: (self._facts.get(key), found.get(key)) for key in wanted}
         for key, (_, now) in changes.items():
             self._remember(key, now)
+        traffic = {key: now for key, (before, now) in changes.items() if _traffic_of(before) != _traffic_of(now)}
+        await self._traffic.renew(traffic)
         await self._change_hosts(changes.values())
         return changes
 
     async def renew_limits(self) -> None:
-        """Read again how many instances each team may have awake."""
+        """Read again what each team may use: instances awake, and traffic."""
         self._awake_limits = await self._database.call(limits.awake_limits)
+        await self._traffic.renew_teams(self._facts.values())
+
+    async def renew_addresses(self) -> None:
+        """Read the operator's lists of addresses again."""
+        await self._traffic.renew_addresses()
 
     def awake_limit(self, team: str) -> int:
         """Instances of this team that may be awake at once; 0 for any number."""
@@ -138,3 +149,8 @@ class Fleet:
 
     def _hosts(self, facts: InstanceFacts) -> list[str]:
         return hostnames.hosts(facts.id, facts.name, self._config.domain)
+
+
+def _traffic_of(facts: InstanceFacts | None) -> tuple[str, dict[str, int]] | None:
+    """What its limits depend on, besides its team's."""
+    return (facts.team, facts.traffic_limits) if facts else None

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.domain.states import Power
-from pocketfleet.errors import InstanceNotFound, PocketfleetError, StartFailed, TeamAtLimit
+from pocketfleet.errors import (
+    InstanceNotFound,
+    PocketfleetError,
+    StartFailed,
+    TeamAtLimit,
+    TooManyWakes,
+    WokenTooOften,
+)
 from pocketfleet.operations.fleet import Fleet
 from pocketfleet.operations.places import TeamPlaces
+from pocketfleet.operations.wakes import WakeBounds
 from pocketfleet.routing.gate import Go, Question, Refuse
 from pocketfleet.runtime.supervisor import Supervisor
 
@@ -14,10 +24,11 @@ from pocketfleet.runtime.supervisor import Supervisor
 class Resolver:
     """Power and suspension first, then the supervisor; the reason of a failed start is for its owner only."""
 
-    def __init__(self, fleet: Fleet, supervisor: Supervisor, places: TeamPlaces) -> None:
+    def __init__(self, fleet: Fleet, supervisor: Supervisor, places: TeamPlaces, wakes: WakeBounds) -> None:
         self._fleet = fleet
         self._supervisor = supervisor
         self._places = places
+        self._wakes = wakes
 
     async def resolve(self, question: Question) -> Go | Refuse:
         """Never raises a PocketfleetError: each has its answer."""
@@ -26,7 +37,7 @@ class Resolver:
             refusal = _refusal(facts)
             if refusal is not None:
                 return refusal
-            async with self._places.of(facts):
+            async with self._wakes.of(facts), self._places.of(facts):
                 address = await self._supervisor.ensure(facts.id, cause=question.cause, suspect=question.stale)
             return Go(address)
         except InstanceNotFound:
@@ -40,6 +51,8 @@ class Resolver:
         except TeamAtLimit as error:
             reason = f"{error.detail} It wakes as soon as another one of them sleeps."
             return Refuse(503, error.code, reason, round(error.facts["retry_after"]))
+        except (TooManyWakes, WokenTooOften) as error:
+            return Refuse(503, error.code, error.title, max(1, math.ceil(error.facts["retry_after"])))
         except PocketfleetError as error:
             return Refuse(503, error.code, error.title, 5)
 

@@ -59,7 +59,7 @@ def _write(config: Config) -> list[str]:
     texts = rendering.files(config, connections)
     config.edge.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.edge.chmod(0o700)
-    for name in (rendering.HOSTS, rendering.UPSTREAMS):
+    for name in rendering.MAPS:
         (config.edge / name).touch(mode=0o600)
     draft = config.edge / "draft"
     _fill_draft(draft, texts)
@@ -76,7 +76,7 @@ def _fill_draft(draft: Path, texts: dict[str, str]) -> None:
     draft.mkdir(mode=0o700)
     for name, text in texts.items():
         (draft / name).write_text(text)
-    for name in (rendering.HOSTS, rendering.UPSTREAMS):
+    for name in rendering.MAPS:
         (draft / name).symlink_to(Path("..") / name)
 
 

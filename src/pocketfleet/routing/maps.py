@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-_WORD = re.compile(r"[A-Za-z0-9._:-]{1,255}", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9._:/-]{1,255}", re.ASCII)
 
 
 class MapFile:

@@ -46,6 +46,10 @@ CLIENT_TIMEOUT = 120.0
 HEAD_TIMEOUT = 30.0
 #: Seconds that a client's idle connection is kept: longer than the 90 s of Go's client, so that the client ends it.
 IDLE_TIMEOUT = 95.0
+#: Seconds after which somebody who had too many requests open at once should try again.
+AT_ONCE_AGAIN = 1
+#: By this header those whom a team trusts, and nobody else, say for whom they ask.
+CLIENT_HEADER = "X-Pocketfleet-Client-IP"
 #: Seconds that PocketBase may take to answer, and that an event stream may be silent.
 ANSWER_TIMEOUT = 3600.0
 #: Seconds that an upgraded connection (WebSocket) may be silent.

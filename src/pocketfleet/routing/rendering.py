@@ -14,12 +14,27 @@ from importlib import resources
 from pathlib import Path
 
 from pocketfleet.config import Config
-from pocketfleet.domain import admin_pages
-from pocketfleet.errors import WrongConfiguration
+from pocketfleet.domain import admin_pages, traffic
+from pocketfleet.domain.traffic import TrafficLimits
+from pocketfleet.errors import (
+    AddressDenied,
+    InstanceNotFound,
+    LengthRequired,
+    PocketfleetError,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+    WrongConfiguration,
+)
 from pocketfleet.routing import protocol
 
 HOSTS = "hosts.map"
 UPSTREAMS = "upstreams.map"
+LIMITS = "limits.map"
+TRUSTED = "trusted.map"
+ADDRESSES = "addresses.map"
+#: All of them; each is a file that HAProxy reads when it starts or reloads.
+MAPS = (HOSTS, UPSTREAMS, LIMITS, TRUSTED, ADDRESSES)
 TABLE = "instances"
 #: those of them that stay open: event streams and upgraded connections
 STREAMS = "streams"
@@ -40,8 +55,24 @@ _STRIPPED = (
     "true-client-ip",
     "cf-connecting-ip",
     "fly-client-ip",
+    protocol.CLIENT_HEADER,
 )
+#: Of an answer 429.
+_LIMIT_HEADERS = " ".join(
+    f"hdr {name} {value}"
+    for name, value in {
+        "Retry-After": "%[var(txn.reset)]",
+        "X-RateLimit-Limit": "%[var(txn.limit)]",
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": "%[var(txn.reset)]",
+        "X-RateLimit-Scope": "%[var(txn.scope)]",
+        "Cache-Control": "no-store",
+    }.items()
+)
+_NO_LENGTH = "This server limits bodies, so it must know how long one is: send Content-Length instead of chunks."
 _NOT_FOUND = "There is no instance at this address. Check the spelling of its name."
+_DENIED = "The operator of this server does not let this address in."
+_TOO_MUCH = "This address, or all of them together, asked more of this instance than it may. Please try again later."
 _NOT_ANSWERING = "It does not answer at the moment. Please try again in a few seconds."
 
 
@@ -54,10 +85,16 @@ def files(config: Config, connections: int) -> dict[str, str]:
     return {
         "haproxy.cfg": _fill("haproxy.cfg", _configuration(config, connections)),
         "gate.lua": _fill("gate.lua", _lua(config)),
+        "403.html": _page(403, "Not from here.", _DENIED),
+        "403.json": _problem(config, AddressDenied, _DENIED),
         "404.html": _page(404, "Nothing here.", _NOT_FOUND),
-        "404.json": _problem(config, 404, "instance_not_found", "There is no such instance.", _NOT_FOUND),
+        "404.json": _problem(config, InstanceNotFound, _NOT_FOUND, "There is no such instance."),
+        "411.json": _problem(config, LengthRequired, _NO_LENGTH),
+        "413.json": _problem(config, TooLarge, _too_long(config)),
+        "429.html": _page(429, "Too many requests.", _TOO_MUCH),
+        "429.json": _limit_problem(config),
         "503.html": _page(503, "Not available right now.", _NOT_ANSWERING),
-        "503.json": _problem(config, 503, "unavailable", "The instance cannot answer now.", _NOT_ANSWERING),
+        "503.json": _problem(config, Unavailable, _NOT_ANSWERING),
     }
 
 
@@ -86,7 +123,15 @@ def _configuration(config: Config, connections: int) -> dict[str, object]:
         "connections": connections,
         "connections_all": 2 * connections + 100,
         "binds": "\n".join(f"    bind {_bind(host)}:{port} proto h1" for host, port in addresses(config)),
+        "connection_rules": "\n".join(_connection_lines(config, connections)),
         "trusted_proxies": "\n".join(_proxy_lines(config, scheme, port)),
+        "server_limits": _server_limits(config),
+        "body_rules": "\n".join(_body_lines(config)),
+        "limit_headers": _LIMIT_HEADERS,
+        "window_seconds": traffic.WINDOW,
+        "cost": traffic.COST,
+        "file_cost": traffic.FILE_COST,
+        "at_once_seconds": protocol.AT_ONCE_AGAIN,
         "strip_headers": "\n".join(_strip_lines()),
         "domain": config.domain,
         "scheme": "%[var(txn.scheme)]" if config.trusted_proxies else scheme,
@@ -121,6 +166,7 @@ def _lua(config: Config) -> dict[str, object]:
         "longest_cause": protocol.LONGEST_CAUSE,
         "notice_seconds": protocol.NOTICE_TIMEOUT,
         "trusted": ", ".join(f'"{network}"' for network in _trusted_networks(config)),
+        "client_header": protocol.CLIENT_HEADER.lower(),
         "page": _template("page.html"),
     }
 
@@ -142,6 +188,53 @@ def _proxy_lines(config: Config, scheme: str, port: str) -> list[str]:
         "    http-request lua.believe_proxy if from_trusted_proxy",
         "    http-request set-src var(txn.client) if { var(txn.client) -m found }",
     ]
+
+
+def limits_of_server(config: Config) -> TrafficLimits:
+    """What counts where neither team nor instance has a number of its own."""
+    return TrafficLimits(**{name: getattr(config, name) for name in traffic.NAMES})
+
+
+def _server_limits(config: Config) -> str:
+    """The rest of the look-up: what counts for instances that are not in the map; nothing where nothing does."""
+    word = traffic.as_word(limits_of_server(config).for_trusted())
+    return f",{word}" if word else ""
+
+
+def _connection_lines(config: Config, connections: int) -> list[str]:
+    """Proxies in front carry everybody's connections, so theirs are not counted."""
+    most = min(config.connections_per_address, connections)
+    return [
+        *(f"    tcp-request connection accept if {{ src {network} }}" for network in _trusted_networks(config)),
+        f"    tcp-request connection accept if {{ src,map_ip({ADDRESSES}) -m str allow }}",
+        "    tcp-request connection track-sc4 src,regsub(^::ffff:,),ipmask(32,64) table connections",
+        f"    tcp-request connection reject if {{ sc_conn_cur(4) gt {most} }}",
+    ]
+
+
+def _body_lines(config: Config) -> list[str]:
+    """Nothing where bodies may have any length. Only one whose length is known beforehand can be refused in time."""
+    if not config.body_bytes:
+        return []
+    answer = "content-type application/problem+json file {}.json hdr Cache-Control no-store"
+    too_long, chunks = f"req.body_size gt {config.body_bytes}", "req.fhdr(transfer-encoding) -m found"
+    return [
+        f"    http-request return status 413 {answer.format(413)} if !base_domain {{ {too_long} }}",
+        # a body of which something is unread when HAProxy hangs up takes its answer away from the client
+        f"    http-request wait-for-body time 2s if !base_domain {{ {chunks} }}",
+        f"    http-request return status 411 {answer.format(411)} if !base_domain {{ {chunks} }}",
+    ]
+
+
+def _too_long(config: Config) -> str:
+    return f"The body of a request to an instance may have {config.body_bytes:,} bytes on this server."
+
+
+def _limit_problem(config: Config) -> str:
+    """HAProxy fills in which limit it was, so what stands for itself is escaped."""
+    text = _problem(config, TooManyRequests, _TOO_MUCH).replace("%", "%%")
+    facts = '"limit": %[var(txn.limit)], "scope": "%[var(txn.scope)]", "retry_after": %[var(txn.reset)]'
+    return text.removesuffix("}\n") + f", {facts}}}\n"
 
 
 def _strip_lines() -> list[str]:
@@ -172,9 +265,9 @@ def _page(status: int, title: str, detail: str) -> str:
     )
 
 
-def _problem(config: Config, status: int, code: str, title: str, detail: str) -> str:
-    kind = f"{config.public_url}/docs/errors#{code}"
-    return json.dumps({"type": kind, "title": title, "status": status, "code": code, "detail": detail}) + "\n"
+def _problem(config: Config, kind: type[PocketfleetError], detail: str, title: str = "") -> str:
+    facts = {"type": f"{config.public_url}/docs/errors#{kind.code}", "title": title or (kind.__doc__ or "").strip()}
+    return json.dumps({**facts, "status": kind.status, "code": kind.code, "detail": detail}) + "\n"
 
 
 def _fill(name: str, values: Mapping[str, object]) -> str:

@@ -1,4 +1,5 @@
-"""The edge's routes: hosts to instances, awake instances to addresses; files first, then every live worker."""
+"""The edge's routes and limits: hosts to instances, awake instances to addresses, what each may be asked and by whom;
+files first, then every live worker."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Routes:
-    """HAProxy's two maps. No verb raises when HAProxy is away: it reads the files when it comes back.
+    """HAProxy's maps. No verb raises when HAProxy is away: it reads the files when it comes back.
 
     One object per home writes them. A new worker reads the files, and each verb writes its file before it asks
     which workers there are, so that none is missed.
@@ -37,6 +38,10 @@ class Routes:
         self._master = Master(config.master_socket, config.runtime_socket)
         self._hosts = _Map(rendering.HOSTS, config, self._master)
         self._upstreams = _Map(rendering.UPSTREAMS, config, self._master)
+        self._limits = _Map(rendering.LIMITS, config, self._master)
+        self._trusted = _Map(rendering.TRUSTED, config, self._master)
+        self._addresses = _Map(rendering.ADDRESSES, config, self._master)
+        self._all = (self._hosts, self._upstreams, self._limits, self._trusted, self._addresses)
 
     async def replace_hosts(self, hosts: Mapping[str, str]) -> None:
         """Let exactly these hosts be known: host -> instance id."""
@@ -58,12 +63,28 @@ class Routes:
         """Let exactly these instances be awake: id -> address."""
         await self._upstreams.replace(upstreams)
 
+    async def replace_limits(self, limits: Mapping[str, str]) -> None:
+        """Let exactly these instances have limits of their own: id -> traffic.as_word; others have the server's."""
+        await self._limits.replace(limits)
+
+    async def change_limits(self, add: Mapping[str, str], remove: Iterable[str]) -> None:
+        """Give limits to some instances, the server's to others."""
+        await self._limits.change(add, remove)
+
+    async def replace_trusted(self, networks: Mapping[str, str]) -> None:
+        """Let exactly these teams trust somebody: id -> addresses and networks with commas between them."""
+        await self._trusted.replace(networks)
+
+    async def replace_addresses(self, listed: Mapping[str, str]) -> None:
+        """The operator's lists: network -> `allow` or `deny`; of several that hold an address the smallest counts."""
+        await self._addresses.replace(listed)
+
     async def check(self) -> int:
         """Compare the files and every live worker with what should be, repair, and count what was wrong.
 
         Reads everything: milliseconds per 1,000 hosts. For the start, a restart of HAProxy, and now and then.
         """
-        return await self._hosts.check() + await self._upstreams.check()
+        return sum([await each.check() for each in self._all])
 
     async def glance(self) -> int:
         """`check` if a live worker has more or fewer entries than there should be, else nothing is wrong: 0.
@@ -73,7 +94,7 @@ class Routes:
         try:
             for worker in (await self._master.workers()).prefixes:
                 counts = dict(_COUNT.findall(await self._master.ask(f"{worker} show map")))
-                if not all(each.agrees(counts) for each in (self._hosts, self._upstreams)):
+                if not all(each.agrees(counts) for each in self._all):
                     return await self.check()
         except EdgeAway:
             # nobody has anything wrong; `check` and every change see to what is missed meanwhile
@@ -213,7 +234,8 @@ def _difference(there: Mapping[str, str], wanted: Mapping[str, str]) -> set[str]
 def _check_words(entries: Mapping[str, str]) -> None:
     for key, value in entries.items():
         check_word(key)
-        check_word(value)
+        for word in value.split(","):
+            check_word(word)
 
 
 def _batches(items: Sequence[str], separator: str) -> Iterator[str]:

@@ -146,6 +146,11 @@ class Supervisor:
         """Ids of those that have, or are about to have, a process."""
         return {key for key, keeper in self._keepers.items() if keeper.is_up}
 
+    def is_up(self, instance_id: str) -> bool:
+        """Whether it has, or is about to have, a process."""
+        keeper = self._keepers.get(instance_id)
+        return keeper is not None and keeper.is_up
+
     async def stop_all(self) -> None:
         """Put all to sleep, in order, several at a time; from here on nothing is woken."""
         self._stopping = True

@@ -48,6 +48,11 @@ SENTENCES = {
     "remove_member": "removed {name} from the team",
     "leave_team": "left the team",
     "set_limits": "set the team's limits: {awake_words} awake at once, {storage_words} of storage",
+    "set_traffic_limits": "set the team's limits of traffic: {limits_words}",
+    "set_trusted": "let the team trust {trusted_words}",
+    "allow_address": "let {network} in without limits",
+    "deny_address": "denied {network}",
+    "drop_address": "took {network} off the list of those to {listing}",
     "move_instance": "moved {instance} to another team",
     "receive_instance": "moved {instance} to this team",
     "create_token": "made the token “{name}”",
@@ -202,5 +207,11 @@ def _sentence(row: Audit, names: _Names) -> str:
     given = _Words({**known, "subject": row.subject, "instance": instance, "person": person, "source": source})
     if row.verb == "set_limits":
         given |= {f"{name}_words": _limit(name, known.get(name)) for name in ("awake", "storage")}
+    if row.verb == "set_traffic_limits":
+        own = known.get("limits")
+        named = [f"{name.replace('_', ' ')} {number}" for name, number in own.items()] if isinstance(own, dict) else []
+        given["limits_words"] = ", ".join(named) or "the server's"
+    if row.verb == "set_trusted":
+        given["trusted_words"] = known.get("trusted") or "nobody"
     text = SENTENCES.get(row.verb, row.verb.replace("_", " ") + " {instance}")
     return text.format_map(given)[:_LONGEST]

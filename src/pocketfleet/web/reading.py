@@ -28,6 +28,7 @@ from pocketfleet.domain.releases import SCHEMA_BOUNDARIES, Version
 from pocketfleet.domain.states import OPEN_OPERATION_STATES, OperationState, Process, instance_state
 from pocketfleet.errors import InstanceNotFound, OperationNotFound, RehearsalNotFound
 from pocketfleet.models import Favourite, Instance, Offer, Operation, Rehearsal, Release, Source, Step, User
+from pocketfleet.web import traffic
 
 Row = dict[str, Any]
 
@@ -183,6 +184,8 @@ def instance_row(row: Any, config: Config) -> Row:
         "window": row.window,
         "backup_plan": row.backup_plan,
         "retention": row.retention,
+        "traffic_limits": row.traffic_limits,
+        "limits": traffic.of_team(config, row.team, row.traffic_limits),
         "idle_timeout": config.idle_timeout if own is None else own,
         "idle_timeout_own": own,
         "superuser_email": row.superuser_email,

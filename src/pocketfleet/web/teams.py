@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
@@ -11,6 +12,7 @@ from pocketfleet.actions.limits import limits_of, team_storage
 from pocketfleet.actions.teams import open_invitations
 from pocketfleet.domain.states import Process
 from pocketfleet.models import Instance, Membership, Team
+from pocketfleet.web import traffic
 from pocketfleet.web.callers import Caller
 
 Row = dict[str, Any]
@@ -34,6 +36,9 @@ def team(caller: Caller, team_id: str) -> Row:
         "awake_limit": limits.awake,
         "storage": team_storage(found.id),
         "storage_limit": limits.storage,
+        "traffic_limits": found.traffic_limits,
+        "limits": traffic.of_team(settings.CONFIG, found),
+        "trusted": found.trusted,
     }
 
 

@@ -237,10 +237,12 @@ async def test_an_honest_answer_where_it_may_not_run(yard: Yard, desk: Desk) -> 
     await yard.workshop.fleet.renew([instance.id])
     from pocketfleet.operations.places import TeamPlaces
     from pocketfleet.operations.resolve import Resolver
+    from pocketfleet.operations.wakes import WakeBounds
     from pocketfleet.routing.gate import Gate
 
     fleet, supervisor = yard.workshop.fleet, yard.workshop.supervisor
-    resolver = Resolver(fleet, supervisor, TeamPlaces(fleet, supervisor, Nobody()))
+    places, wakes = TeamPlaces(fleet, supervisor, Nobody()), WakeBounds(yard.config, supervisor)
+    resolver = Resolver(fleet, supervisor, places, wakes)
     desk.superusers = Superusers(yard.workshop.tools, Gate(yard.config.gate_socket, resolver.resolve).ask)
     with pytest.raises(Unavailable, match=r"switched off for maintenance\. Power it on"):
         await desk.opens(instance)

@@ -107,6 +107,9 @@ API = (
     Route("POST", "/tokens", "a person", 201, {"name": "laptop"}),
     Route("DELETE", "/tokens/{token_id}", "nobody has it, person", 204),
     Route("GET", "/events", "signed in"),
+    Route("GET", "/addresses", "serve"),
+    Route("PUT", "/addresses", "serve", 200, {"network": "203.0.113.7", "listing": "deny"}),
+    Route("DELETE", "/addresses", "serve", 422),
 )
 
 PAGES = (
@@ -176,6 +179,11 @@ PAGES = (
     Route("GET", "/operator/teams", "serve"),
     Route("POST", "/operator/teams/{team_id}/limits", "serve", 303, {"awake_limit": "2", "storage_limit": ""}),
     Route("GET", "/operator/audit", "serve"),
+    Route("POST", "/teams/{team_id}/trusted", "manage", 303, {"trusted": "203.0.113.7"}),
+    Route("POST", "/operator/teams/{team_id}/traffic", "serve", 303, {"address_hourly": "100"}),
+    Route("GET", "/operator/addresses", "serve"),
+    Route("POST", "/operator/addresses", "serve", 303, {"network": "203.0.113.7", "listing": "deny"}),
+    Route("POST", "/operator/addresses/drop", "serve", 303, {"network": "203.0.113.7"}),
     Route("GET", "/instances/{ref}/versions", "view"),
     Route("GET", "/instances/{ref}/versions/choice", "view"),
     Route("POST", "/instances/{ref}/versions/change", "operate", 303, {"choice": "0.40.6", "do": "rehearse"}),

@@ -16,6 +16,7 @@ from pocketfleet.errors import PocketfleetError, WrongRequest, WrongUsage
 from pocketfleet.web import problems
 from pocketfleet.web import transfers as large_files
 from pocketfleet.web.api import (
+    addresses,
     backups,
     events,
     feed,
@@ -49,6 +50,7 @@ _MODULES = (
     teams,
     tokens,
     events,
+    addresses,
 )
 _ERRORS = {
     "400": "The request cannot be read.",

@@ -71,6 +71,17 @@ class TeamBriefOut(Schema):
     name: str
 
 
+class TrafficLimitsOut(Schema):
+    """What clients may ask of an instance; 0 for no limit."""
+
+    address_hourly: int = Field(description="Requests of one address in an hour; one of a file counts as a tenth.")
+    address_at_once: int = Field(description="Requests of one address that are open at once.")
+    instance_hourly: int
+    instance_at_once: int
+    trusted_address_hourly: int = Field(description="For an address that the team trusts.")
+    trusted_instance_hourly: int
+
+
 class InstanceOut(Schema):
     """One instance: what its owner wants, and what is."""
 
@@ -94,6 +105,8 @@ class InstanceOut(Schema):
     retention: dict[str, int] = Field(
         description="Snapshots kept: `last`, `daily`, `weekly`; {} for the server's rule."
     )
+    traffic_limits: dict[str, int] = Field(description="Its own, stricter than its team's, by name; {} for none.")
+    limits: TrafficLimitsOut = Field(description="What counts for it.")
     window: dict[str, Any] = Field(description="When it may: `days` (0 is Monday), `from`, `to`, `zone`; {} for ever.")
     idle_timeout: int = Field(description="Seconds that count: its own, or the server's.")
     idle_timeout_own: int | None
@@ -234,6 +247,9 @@ class InstanceChangesIn(In):
     window: dict[str, Any] | None = None
     backup_plan: dict[str, Any] | None = None
     retention: dict[str, Any] | None = None
+    traffic_limits: dict[str, int | None] | None = Field(
+        None, description="All of its own by name; only those that are stricter than its team's count."
+    )
 
 
 class UpgradeIn(In):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ninja import Schema
 from pydantic import Field
 
-from pocketfleet.web.api.schemas import In
+from pocketfleet.web.api.schemas import In, TrafficLimitsOut
 
 
 class TeamIn(In):
@@ -23,6 +23,10 @@ class TeamChangesIn(In):
     name: str | None = Field(None, max_length=500)
     awake_limit: int | None = Field(None, description="For operators. Null: the server's; 0: none.")
     storage_limit: int | None = Field(None, description="For operators, bytes. Null: the server's; 0: none.")
+    traffic_limits: dict[str, int | None] | None = Field(
+        None, description="For operators: all that are its own, by name. Null or left out: the server's; 0: none."
+    )
+    trusted: list[str] | None = Field(None, max_length=100, description="Addresses and networks that it trusts.")
 
 
 class TeamRowOut(Schema):
@@ -56,6 +60,9 @@ class TeamOut(TeamRowOut):
     storage: int = Field(description="Bytes.")
     storage_limit: int
     storage_limit_own: int | None
+    traffic_limits: dict[str, int] = Field(description="Its own, by name.")
+    limits: TrafficLimitsOut = Field(description="What counts for its instances.")
+    trusted: list[str] = Field(description="Addresses and networks with higher limits, that may say for whom they ask.")
     people: list[MemberOut]
 
 

@@ -3,7 +3,7 @@
 GET    /teams                             list; search, limit, offset
 POST   /teams                             make one
 GET    /teams/{id}                        show, with its people
-PATCH  /teams/{id}                        rename; limits, for operators
+PATCH  /teams/{id}                        rename, whom it trusts; limits, for operators
 DELETE /teams/{id}                        end one that has no instance
 PATCH  /teams/{id}/members/{user}         another role
 DELETE /teams/{id}/members/{user}         take somebody out, or leave
@@ -29,6 +29,7 @@ from ninja.responses import Status
 
 from pocketfleet.actions import teams as actions
 from pocketfleet.actions.limits import set_limits
+from pocketfleet.actions.traffic import set_traffic_limits, set_trusted
 from pocketfleet.domain.roles import Verb
 from pocketfleet.web import audit, reading, teams
 from pocketfleet.web.access import instance_for, operator_for, person_for, seen_teams, team_for
@@ -82,14 +83,18 @@ def show_team(request: HttpRequest, team_id: str) -> dict[str, Any]:
 
 @router.patch("/teams/{team_id}", response=TeamOut, summary="Change a team")
 def change_team(request: HttpRequest, team_id: str, body: TeamChangesIn) -> dict[str, Any]:
-    """Its name; and for operators its limits, null for the server's, 0 for none."""
+    """Its name and whom it trusts; and for operators its limits, null for the server's, 0 for none."""
     given = body.dict(exclude_unset=True)
-    team = team_for(request, team_id, Verb.SERVE if given.keys() - {"name"} else Verb.MANAGE)
+    team = team_for(request, team_id, Verb.SERVE if given.keys() - {"name", "trusted"} else Verb.MANAGE)
     user = caller_of(request).user
     with transaction.atomic():
         if given.get("name") is not None:
             actions.rename_team(team.id, given["name"], acting_user=user)
-        if given.keys() - {"name"}:
+        if given.get("trusted") is not None:
+            set_trusted(team.id, given["trusted"], acting_user=user)
+        if "traffic_limits" in given:
+            set_traffic_limits(team.id, given["traffic_limits"] or {}, acting_user=user)
+        if given.keys() & {"awake_limit", "storage_limit"}:
             awake = given.get("awake_limit", team.awake_limit)
             storage = given.get("storage_limit", team.storage_limit)
             set_limits(team.id, awake=awake, storage=storage, acting_user=user)

@@ -13,6 +13,7 @@ from pocketfleet.domain import limits
 from pocketfleet.domain.roles import Verb
 from pocketfleet.errors import WrongSetting
 from pocketfleet.models import Instance
+from pocketfleet.web import traffic
 from pocketfleet.web.access import instance_for
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.pages.frame import framed
@@ -34,8 +35,12 @@ def show(request: FleetRequest, instance: Instance) -> HttpResponse:
 
 
 def _page(request: FleetRequest, instance: Instance, status: int = 200, **context: Any) -> HttpResponse:
-    saved = {"notice": {"kind": "good", "text": "Saved."}} if request.GET.get("saved") and status == 200 else {}
+    more: dict[str, Any] = (
+        {"notice": {"kind": "good", "text": "Saved."}} if request.GET.get("saved") and status == 200 else {}
+    )
     standard = settings.CONFIG.idle_timeout
+    counts = traffic.of_team(settings.CONFIG, instance.team)
+    more["limit_fields"] = traffic.fields(counts, instance.traffic_limits, context.get("given"))
     return framed(
         request,
         "settings/page.html",
@@ -44,7 +49,7 @@ def _page(request: FleetRequest, instance: Instance, status: int = 200, **contex
         status,
         standard=standard,
         longest=limits.IDLE_TIMEOUT_MAX,
-        **saved,
+        **more,
         **context,
     )
 
@@ -58,4 +63,5 @@ def _wanted(form: QueryDict) -> dict[str, Any]:
         "always_awake": form.get("always_awake") == "on",
         "dev": form.get("dev") == "on",
         "admin_sync": form.get("admin_sync") == "on",
+        "traffic_limits": traffic.wanted(form),
     }

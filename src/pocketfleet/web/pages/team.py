@@ -11,10 +11,11 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from pocketfleet.actions import teams as actions
+from pocketfleet.domain.networks import MOST_TRUSTED
 from pocketfleet.domain.roles import Role, Verb
 from pocketfleet.errors import Conflict, MemberNotFound, WrongUsage
 from pocketfleet.models import Team
-from pocketfleet.web import reading, teams
+from pocketfleet.web import reading, teams, traffic
 from pocketfleet.web.access import seen_instances, team_for
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.inviting import invite_to
@@ -109,14 +110,18 @@ def page(request: FleetRequest, team: Team, status: int = 200, **context: Any) -
     may = {str(verb): caller.may(verb, team.id) for verb in Verb}
     seen = seen_instances(caller) & Q(team=team)
     instances, total = reading.instances(settings.CONFIG, seen, limit=INSTANCES_SHOWN)
+    shown = teams.team(caller, team.id)
     given: dict[str, Any] = {
-        "team": teams.team(caller, team.id),
+        "team": shown,
         "members": teams.members(team.id),
         "invitations": teams.invitations(team.id) if may["manage"] else [],
         "instances": instances,
         "more": total - len(instances),
         "roles": list(Role),
         "may": may,
+        "limit_fields": traffic.fields(shown["limits"], shown["traffic_limits"], context.get("limits_given")),
+        "most_trusted": MOST_TRUSTED,
+        "trusted_text": context.get("trusted_given", "\n".join(shown["trusted"])),
         "place": "teams",
     }
     return rendered(request, "teams/team.html", status, **given | context)
