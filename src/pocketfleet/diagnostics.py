@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pocketfleet.config import Config
+from pocketfleet.domain.redaction import redact
 
 _FIELDS = ("instance", "operation")
 #: Bytes after which a log is rotated, and how many older ones are kept.
@@ -29,6 +30,10 @@ class _Lines(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
         self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Without tokens, passwords and links, wherever they came from: an address, somebody's words, a traceback."""
+        return redact(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line, with those fields that the record has."""

@@ -217,7 +217,8 @@ def _inode(path: Path) -> int | None:
 
 
 def _parse(line: bytes) -> LogLine:
-    return LogLine.parse(line.decode(errors="replace"))
+    """Redacted once more: an earlier pocketfleet, which wrote it, may have known less of what to hide."""
+    return LogLine.parse(redact(line.decode(errors="replace")))
 
 
 def _stamp(at: datetime) -> str:

@@ -41,7 +41,7 @@ class Keyring:
         except (InvalidToken, ValueError):
             raise SecretsSealed(
                 f"None of the keys in {self.path} opens what the database holds. Put the key that sealed it back, as "
-                "one more line; if it is lost for good, `pocketfleet rotate-key --lost` forgets what it sealed.",
+                "one more line; if it is lost for good, `pocketfleet rekey --lost` forgets what it sealed.",
                 path=str(self.path),
             ) from None
 
@@ -69,7 +69,7 @@ class Keyring:
             except OSError as error:
                 raise SecretsSealed(
                     f"The key {self.path}, with which secrets are sealed, cannot be read: {error.strerror}. Put it "
-                    "back from where you keep a copy; if it is lost for good, see `pocketfleet rotate-key --lost`.",
+                    "back from where you keep a copy; if it is lost for good, see `pocketfleet rekey --lost`.",
                     path=str(self.path),
                 ) from error
             return self._read[1]

@@ -26,6 +26,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "url": ("https://example.org", '"https://example.org"', "https://example.org"),
     "trusted_proxies": ("10.0.0.0/8, ::1", '["10.0.0.0/8", "::1"]', ("10.0.0.0/8", "::1")),
     "database_url": ("postgres://a:b@h/n", '"postgres://a:b@h/n"', "postgres://a:b@h/n"),
+    "sealing_key_file": ("/run/secrets/key", '"/run/secrets/key"', "/run/secrets/key"),
     "haproxy": ("/usr/sbin/haproxy", '"/usr/sbin/haproxy"', "/usr/sbin/haproxy"),
     "edge_threads": ("2", "2", 2),
     "edge_connections": ("100", "100", 100),
@@ -133,7 +134,7 @@ def test_without_anything_the_defaults_fit(home: Path) -> None:
         ("domain", "a..b"), ("domain", "Example.org"), ("domain", "bücher.de"), ("url", "example.org"),
         ("upload_bytes", "0"), ("snapshots_last", "0"), ("snapshots_daily", "-1"), ("snapshots_weekly", "-1"),
         ("smtp_url", "mail.example.org"), ("release_sources", "npm"), ("release_sources", "folder"),
-        ("log_level", "LOUD"), ("database_url", "sqlite:///x.db"),
+        ("log_level", "LOUD"), ("database_url", "sqlite:///x.db"), ("sealing_key_file", "keys/here"),
         ("home", "/" + "a" * 100), ("trusted_proxies", "proxy.example.org"), ("trusted_proxies", "0.0.0.0/0"),
         ("trusted_proxies", "::/0"), ("trusted_proxies", "10.0.0.1/8"), ("trusted_proxies", "10.0.0.1/33"),
         ("trusted_proxies", "10.0.0.1 or TRUE"), ("trusted_proxies", "10.0.0.1\n    http-request deny"),
@@ -267,7 +268,10 @@ def test_nothing_but_config_reads_the_environment() -> None:
         str(path.relative_to(source))
         for path in source.rglob("*.py")
         if path.name != "config.py"
-        and any(word in path.read_text() for word in ("os.environ[", "os.environ.get", "getenv"))
+        # `$os.getenv` is PocketBase's, in a hook of ours
+        and any(
+            word in path.read_text().replace("$os.getenv", "") for word in ("os.environ[", "os.environ.get", "getenv")
+        )
     ]
     assert readers == []
 

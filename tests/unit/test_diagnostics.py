@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import signal
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from pocketfleet import config as configuration
 from pocketfleet import serve as serving
-from pocketfleet.diagnostics import rotate_output
+from pocketfleet.diagnostics import log_to_file, rotate_output
 from pocketfleet.serve import Child, Serve
 
 #: prints as many lines as it is told by a line on its standard input, and says when it has
@@ -115,3 +116,27 @@ async def test_serve_looks_after_what_its_processes_print(home: Path, monkeypatc
         watching.cancel()
         child.send(signal.SIGKILL)
         await child.ended(10)
+
+
+def test_our_own_logs_hold_no_token_wherever_it_came_from(home: Path) -> None:
+    secret = "eyJhbGciOiJI.eyJpZCI6ImFi.c2lnbmF0dXJl"
+    config = configuration.load({}, home=home)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    log_to_file(config, "node")
+    try:
+        log = logging.getLogger("pocketfleet.test")
+        log.warning("asked for %s with %s", f"/x?token={secret}", {"authorization": f"Bearer {secret}"})
+        try:
+            raise ValueError(f"postgres://fleet:geheim@host refused {secret}")
+        except ValueError:
+            log.exception("failed", extra={"instance": "a" * 15})
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers[:], root.level = handlers, level
+    text = (home / "logs" / "node.log").read_text()
+    assert "failed" in text
+    assert "Traceback" in text
+    assert secret not in text
+    assert "geheim" not in text

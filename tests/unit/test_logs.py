@@ -144,3 +144,11 @@ def test_a_full_disk_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     (tmp_path / "file").write_text("")
     InstanceLog(tmp_path / "file" / "folder", 1000, 2).append("stdout", "lost")
     assert "log lines lost" in caplog.text
+
+
+def test_what_an_earlier_release_left_in_clear_is_hidden_when_it_is_read(tmp_path: Path) -> None:
+    line = '2026-01-01T00:00:00.000Z\tstdout\t{"password":"hunter2"}'
+    (tmp_path / "instance.log").write_text(f"{line}\n")
+    (tmp_path / "instance.log.1").write_text(f"{line}\n")
+    shown = InstanceLog(tmp_path, 1000, 2).tail(10)
+    assert [line.text for line in shown] == ['{"password":"[redacted]"}'] * 2

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from pocketfleet.actions.records import changed
+from pocketfleet.domain.redaction import redact, redact_all
 from pocketfleet.models import Event
 
 INFO, WARNING, PROBLEM = "info", "warning", "problem"
@@ -34,7 +35,10 @@ class Unmailed:
 
 
 def tell(instance_id: str, kind: str, text: str, weight: str = INFO, operation_id: str = "", **detail: Any) -> None:
-    """Add to the feed. Of one operation each kind is told once, so a step that is done twice tells once."""
+    """Add to the feed. Of one operation each kind is told once, so a step that is done twice tells once.
+
+    Redacted: PocketBase's own words may be among it.
+    """
     if weight not in WEIGHTS:
         raise ValueError(f"an event weighs one of {WEIGHTS}, not {weight}")
     with transaction.atomic():
@@ -44,7 +48,12 @@ def tell(instance_id: str, kind: str, text: str, weight: str = INFO, operation_i
         ):
             return
         Event.objects.create(
-            instance_id=instance_id, kind=kind, text=text, weight=weight, operation_id=operation_id, detail=detail
+            instance_id=instance_id,
+            kind=kind,
+            text=redact(text),
+            weight=weight,
+            operation_id=operation_id,
+            detail=redact_all(detail),
         )
         changed("event", instance_id)
 

@@ -25,7 +25,7 @@ def serve(
     raise typer.Exit(main(load(home=home, port=port, domain=domain)))
 
 
-def rotate_key(
+def rekey(
     forget_old: Annotated[
         bool, typer.Option("--forget-old", help="Remove older keys, once nothing is sealed with them.")
     ] = False,
@@ -51,7 +51,7 @@ def rotate_key(
     print(f"{done['sealed']} secrets are sealed with a new key, the first line of {config.sealing_key_path}.")
     for each in done["lost"]:
         print(f"Deleted, since no key opens it: {each}")
-    print("Older copies of the database need the older keys: `pocketfleet rotate-key --forget-old` removes those.")
+    print("Older copies of the database need the older keys: `pocketfleet rekey --forget-old` removes those.")
 
 
-VERBS: dict[str, Callable[..., None]] = {"serve": serve, "rotate-key": rotate_key}
+VERBS: dict[str, Callable[..., None]] = {"serve": serve, "rekey": rekey}

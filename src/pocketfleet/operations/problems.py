@@ -6,6 +6,7 @@ import errno
 import sqlite3
 from typing import Any
 
+from pocketfleet.domain.redaction import redact_all
 from pocketfleet.errors import DiskTrouble, PocketfleetError, Unexpected
 
 _DISK = {
@@ -19,8 +20,12 @@ _DISK = {
 
 
 def problem_of(error: Exception, operation_id: str) -> dict[str, Any]:
-    """problem+json of whatever a step raised; what is not ours to explain is `unexpected`, its trace in our log."""
-    return as_ours(error, operation_id).as_problem()
+    """problem+json of whatever a step raised; what is not ours to explain is `unexpected`, its trace in our log.
+
+    Redacted: PocketBase's own words may be among it.
+    """
+    problem: dict[str, Any] = redact_all(as_ours(error, operation_id).as_problem())
+    return problem
 
 
 def is_full(error: BaseException) -> bool:

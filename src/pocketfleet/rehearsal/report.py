@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from pocketfleet.domain.policies import Verdict
+from pocketfleet.domain.redaction import redact, redact_all
 
 #: Of the JSON form. A reader takes this one and older ones.
 VERSION = 1
@@ -89,6 +90,12 @@ class Finding:
     where: str = ""
     source: Source = Source.DATA
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Redacted whoever makes it, and the same again when it is read from where it is kept."""
+        object.__setattr__(self, "text", redact(self.text))
+        object.__setattr__(self, "where", redact(self.where))
+        object.__setattr__(self, "detail", redact_all(self.detail))
 
     @property
     def weight(self) -> int:
@@ -192,7 +199,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """The form that is kept and handed out."""
         sections: dict[str, Any] = {str(name): _section_json(section) for name, section in self.sections.items()}
-        sections["not_covered"] = list(self.not_covered)
+        sections["not_covered"] = redact_all(self.not_covered)
         sections["known_changes"] = [dict(change) for change in self.known_changes]
         return {
             "version": VERSION,
@@ -228,7 +235,7 @@ class Report:
 
 
 def _section_json(section: SectionReport) -> dict[str, Any]:
-    return {"facts": dict(section.facts), "findings": [finding.as_json() for finding in section.findings]}
+    return {"facts": redact_all(section.facts), "findings": [finding.as_json() for finding in section.findings]}
 
 
 def _section_from_json(data: Mapping[str, Any]) -> SectionReport:

@@ -179,7 +179,9 @@ class Confined:
                 left = os.fstat(printed.fileno()).st_size - _OUTPUT
                 if left > 0:
                     printed.seek(-min(left, _OUTPUT), os.SEEK_END)
-                    text += (b"\n[...]\n" if left > _OUTPUT else b"") + printed.read(_OUTPUT)
+                    rest = printed.read(_OUTPUT)
+                    # whole lines: half a token is none to redaction
+                    text = _joined(text, rest) if left > _OUTPUT else text + rest
         except FileNotFoundError:
             return ""
         return redact(text.decode(errors="replace"))
@@ -276,6 +278,10 @@ def _order(room: Room, arguments: Sequence[str], environment: Mapping[str, str])
 def _largest(folder: Path) -> int:
     """Bytes of the largest database: it is what may be large already."""
     return max((path.lstat().st_size for path in (folder / "pb_data").glob("*.db")), default=0)
+
+
+def _joined(beginning: bytes, end: bytes) -> bytes:
+    return beginning.rpartition(b"\n")[0] + b"\n[...]\n" + end.partition(b"\n")[2]
 
 
 #: No `--proc` here: bubblewrap would cover parts of it, and the kernel then refuses the inner one's.

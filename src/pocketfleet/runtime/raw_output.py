@@ -59,10 +59,12 @@ class RawStream:
         return [*left_out, *lines]
 
     def last_bytes(self, count: int) -> bytes:
-        """The end of the file, without the zeros of what was given back."""
+        """Whole lines of the end, without the zeros of what was given back: redaction does not know half a token."""
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as opened:
-            opened.seek(max(0, self._size() - count))
-            return opened.read(count).lstrip(b"\0")
+            start = max(0, self._size() - count)
+            opened.seek(start)
+            data = opened.read(count).lstrip(b"\0")
+            return data.partition(b"\n")[2] if start else data
         return b""
 
     def remove(self) -> None:

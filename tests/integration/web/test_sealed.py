@@ -71,7 +71,7 @@ class Server:
         return found
 
     def rotate(self, *options: str) -> Any:
-        done = self.run("-m", "pocketfleet", "rotate-key", "--json", *options)
+        done = self.run("-m", "pocketfleet", "rekey", "--json", *options)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -117,9 +117,9 @@ def test_a_lost_key_stops_the_start_with_the_next_step_and_loses_nothing(server:
         refused = server.run("-m", "pocketfleet.control", "prepare")
         assert refused.returncode == 1
         assert word in refused.stderr
-        assert "rotate-key --lost" in refused.stderr
+        assert "rekey --lost" in refused.stderr
         if content is None:
-            assert server.run("-m", "pocketfleet", "rotate-key").returncode == 1
+            assert server.run("-m", "pocketfleet", "rekey").returncode == 1
             assert not server.key.exists(), "no other key takes its place by itself"
             server.key.touch()
     # back as one more line, it opens everything again

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pocketfleet.domain.policies import Verdict
-from pocketfleet.rehearsal.report import VERSION, Finding, Report, Section, SectionReport, Severity, Source
+from pocketfleet.rehearsal.report import VERSION, Finding, Report, Section, SectionReport, Severity, Source, unseen
 
 LEAK = Finding(
     Severity.EXPOSES, Section.RULES, "Everybody can list orders now.", "orders.listRule", detail={"rule": "x"}
@@ -52,3 +52,33 @@ def test_no_detail_outweighs_a_severity() -> None:
         least = min(Finding(worse, section, "", source=source).weight for section in Section for source in Source)
         most = max(Finding(better, section, "", source=source).weight for section in Section for source in Source)
         assert least > most
+
+
+def test_no_part_of_a_report_holds_a_token_and_what_was_seen_is_known_again() -> None:
+    secret = "eyJhbGciOiJI.eyJpZCI6ImFi.c2lnbmF0dXJl"
+    told = Finding(
+        Severity.BREAKS,
+        Section.ANSWERS,
+        f"GET /api/files/x?token={secret} answers 404.",
+        f"GET /reset/{secret}",
+        Source.LOG,
+        {
+            "example": f"/x?token={secret}",
+            "differences": [{"before": {"token": secret}, "after": '{"token":"opaque"}'}],
+        },
+    )
+    report = Report(
+        "0.22.27",
+        "0.40.6",
+        Verdict.CHANGED,
+        (told,),
+        {Section.BOOT: SectionReport({"new": [{"output": f"http://x/_/#/pbinstal/{secret}"}]}, (told,))},
+        (f"Not asked: /x?token={secret}",),
+    )
+    kept = json.dumps(report.as_json())
+    assert secret not in kept
+    assert "opaque" not in kept
+    assert "pbinstal" in kept
+    again = Report.from_json(json.loads(kept))
+    assert unseen(report.findings, again.findings) == []
+    assert unseen([told], again.findings) == []
