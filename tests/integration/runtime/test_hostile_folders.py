@@ -24,7 +24,7 @@ from pocketfleet.errors import PocketfleetError, SnapshotUnusable
 from pocketfleet.operations import files
 from pocketfleet.rehearsal.lint import sources
 from pocketfleet.runtime import beneath, fences, inspect, request_log, still_files, superusers, switching_off
-from pocketfleet.runtime.archives import read_folder, write_backup
+from pocketfleet.runtime.archives import write_backup
 from pocketfleet.runtime.changes import changes_between
 from pocketfleet.runtime.disk import exchange
 from pocketfleet.runtime.errands import Errand
@@ -273,10 +273,6 @@ def compare(town: Town) -> Any:
     return changes_between(town.home / "kept" / "data", town.mine)
 
 
-def bring(town: Town) -> Any:
-    return asyncio.run(read_folder(town.mine, town.home / "brought"))
-
-
 def delete(town: Town) -> Any:
     files.to_quarantine(town.config, MINE)
     files.from_quarantine(town.config, MINE)
@@ -297,7 +293,6 @@ OPERATIONS: dict[str, Callable[[Town], Any]] = {
     "size": sum_of_it,
     "lint": lint_it,
     "compare": compare,
-    "import": bring,
     "delete": delete,
     "make folders": lambda town: make_folders(town.mine),
 }
