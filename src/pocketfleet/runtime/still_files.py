@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pocketfleet.errors import DiskTrouble
+from pocketfleet.runtime.journals import names_a_file
 
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
@@ -36,10 +37,12 @@ def is_clean(path: Path) -> bool:
 def open_at_rest(path: Path, below: Path) -> Iterator[sqlite3.Connection]:
     """Read and write, autocommit; leaves no `-wal` or `-shm` behind. The caller holds the instance's lock.
 
-    Raises DiskTrouble where the file is not plain; sqlite3.Error as it comes.
+    Raises DiskTrouble where the file is not plain, or its journal a trap; sqlite3.Error as it comes.
     """
     if not is_plain(path, below):
         raise DiskTrouble(f"{path} is missing, or a link of some kind; put the database itself there.", path=str(path))
+    if names_a_file(path):
+        raise DiskTrouble(f"The journal of {path} names another file, which opening it would delete.", path=str(path))
     connection = sqlite3.connect(f"file:{quoted(path)}?mode=rw", uri=True, timeout=5, isolation_level=None)
     try:
         yield connection
