@@ -216,7 +216,8 @@ def _unpack(archive: Path, into: Path, limits: Limits, errand: Errand) -> Opened
 
 def _kind(opened: zipfile.ZipFile, layout: Layout) -> tuple[str, str]:
     """What the comment says; it is a hint and nothing that is relied on."""
-    with contextlib.suppress(ValueError, WrongRange):
+    # a comment of brackets alone goes deeper than Python's reader does
+    with contextlib.suppress(ValueError, WrongRange, RecursionError):
         said = json.loads(opened.comment)
         if isinstance(said, dict) and said.get("pocketfleet") == _VERSION and layout.kind == "pocketbase":
             release = str(said.get("release", ""))
@@ -254,14 +255,16 @@ def _sound_databases(folder: Path, errand: Errand) -> list[str]:
     for name in database_names(folder):
         errand.say(None, f"checking {name}")
         path = folder / name
+        if not path.is_file():
+            raise ArchiveRefused(f"{plain(name)} is named as a database, and is a folder.")
         try:
             if not is_database(path):
-                raise SnapshotUnusable(f"{name} is not a database.")
+                raise SnapshotUnusable(f"{plain(name)} is not a database.")
             settle(path)
             check(path, thorough=True)
         except (sqlite3.Error, SnapshotUnusable) as error:
             if name not in ("auxiliary.db", "logs.db"):
-                raise ArchiveRefused(f"The database {name} is damaged: {error}") from error
+                raise ArchiveRefused(f"The database {plain(name)} is damaged: {error}") from error
             for side in ("", "-wal", "-journal"):
                 path.with_name(name + side).unlink(missing_ok=True)
             left_out.append(f"{name}: damaged")
@@ -279,7 +282,7 @@ def _read_through(archive: Path, beside: Path, limits: Limits, errand: Errand) -
         for member in members:
             errand.say(None, f"reading {plain(member.path.name)}")
             place = layout.place(member.path)
-            if member in databases and place is not None:
+            if place is not None and _is_database(layout, member):
                 write_member(opened, member, beside / place, errand)
             else:
                 for _ in read_member(opened, member, errand):

@@ -17,6 +17,7 @@ from pocketfleet.errors import SnapshotUnusable
 from pocketfleet.runtime.copying import copy_file, keep_reserve
 from pocketfleet.runtime.disk import flush, opened_folder
 from pocketfleet.runtime.errands import Errand
+from pocketfleet.runtime.journals import names_a_file
 from pocketfleet.runtime.live_locks import in_use
 from pocketfleet.runtime.still_files import Plain, connected, is_clean, plain, quoted
 
@@ -81,7 +82,9 @@ def copy_asleep(source: Path, below: Path, target: Path, errand: Errand) -> None
 
 
 def settle(copy: Path) -> None:
-    """Fold what waits beside our own copy of a database into it. Raises sqlite3.Error."""
+    """Fold what waits beside our own copy of a database into it. Raises SnapshotUnusable, sqlite3.Error."""
+    if names_a_file(copy):
+        raise SnapshotUnusable(f"The journal of {copy.name} names another file, which opening it would delete.")
     if not is_clean(copy):
         with contextlib.closing(_connect(copy, "mode=rw")) as opened:
             opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -15,6 +15,7 @@ from pocketfleet.errors import DiskTrouble
 from pocketfleet.runtime.beneath import open_beneath, stat_beneath
 from pocketfleet.runtime.disk import opened_folder
 from pocketfleet.runtime.fences import fenced
+from pocketfleet.runtime.journals import names_a_file
 
 _SIDES = ("-wal", "-shm", "-journal")
 
@@ -79,8 +80,10 @@ def is_clean(path: Path) -> bool:
 def open_at_rest(path: Path, below: Path) -> Iterator[sqlite3.Connection]:
     """Read and write, autocommit; leaves no `-wal` or `-shm` behind. The caller holds the instance's lock.
 
-    Raises DiskTrouble where the file is not plain; sqlite3.Error as it comes.
+    Raises DiskTrouble where the file is not plain, or its journal a trap; sqlite3.Error as it comes.
     """
+    if is_plain(path, below) and names_a_file(path):
+        raise DiskTrouble(f"The journal of {path} names another file, which opening it would delete.", path=str(path))
     with _opened(path, below, "mode=rw") as connection:
         yield connection
 

@@ -26,8 +26,17 @@ _ENCRYPTED = 0x1
 _HEADER_BYTES = 30
 #: Below this many bytes no ratio is suspicious: an emptied database shrinks a thousandfold.
 _HARMLESS = 1_000_000_000
-_LONGEST_NAME, _LONGEST_PATH = 255, 1000
-_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, RuntimeError, struct.error)
+_LONGEST_NAME, _LONGEST_PATH, _DEEPEST = 255, 1000, 100
+_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    struct.error,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ def members_of(opened: zipfile.ZipFile, size: int, limits: Limits) -> list[Membe
     if len(infos) > limits.files:
         raise ArchiveRefused(f"The archive holds {len(infos)} files; {limits.files} are the most.")
     found = [Member(_checked_path(info), info) for info in infos if not _is_folder(info)]
-    _check_names(found)
+    _check_names(found, limits)
     _check_sizes(infos, size, limits)
     return found
 
@@ -150,6 +159,8 @@ def _checked_path(info: zipfile.ZipInfo) -> PurePosixPath:
         len(part.encode("utf-8", "surrogateescape")) > _LONGEST_NAME for part in parts
     ):
         raise ArchiveRefused(f"The archive holds a path that is too long: {shown} ...")
+    if len(parts) > _DEEPEST:
+        raise ArchiveRefused(f"The archive holds a path of more than {_DEEPEST} folders: {shown} ...")
     _check_kind(info, shown)
     return PurePosixPath(*parts)
 
@@ -168,16 +179,24 @@ def _check_kind(info: zipfile.ZipInfo, shown: str) -> None:
         )
 
 
-def _check_names(members: list[Member]) -> None:
-    seen: set[PurePosixPath] = set()
+def _check_names(members: list[Member], limits: Limits) -> None:
+    """No name twice, none a file and a folder; folders count as files do, since each takes as much of a disk."""
+    seen: set[tuple[str, ...]] = set()
     for member in members:
-        if member.path in seen:
+        if member.path.parts in seen:
             raise ArchiveRefused(f"The archive holds {plain(str(member.path))} twice.")
-        seen.add(member.path)
+        seen.add(member.path.parts)
+    folders: set[tuple[str, ...]] = set()
     for member in members:
-        for folder in member.path.parents:
-            if folder in seen:
-                raise ArchiveRefused(f"{plain(str(folder))} is a file and a folder in the archive.")
+        parts = member.path.parts[:-1]
+        # the rest of the way up is known wherever one folder of it is
+        while parts and parts not in folders:
+            folders.add(parts)
+            parts = parts[:-1]
+        if len(folders) > limits.files:
+            raise ArchiveRefused(f"The archive holds more than {limits.files} folders.")
+    for folder in folders & seen:
+        raise ArchiveRefused(f"{plain('/'.join(folder))} is a file and a folder in the archive.")
 
 
 def _check_sizes(infos: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
@@ -191,3 +210,5 @@ def _check_sizes(infos: list[zipfile.ZipInfo], size: int, limits: Limits) -> Non
         if info.header_offset < end:
             raise ArchiveRefused("Files overlap in the archive; that is no backup.")
         end = info.header_offset + _HEADER_BYTES + info.compress_size
+    if end > size:
+        raise ArchiveRefused("Files lie outside the archive; it was cut, or is no backup.")

@@ -58,9 +58,18 @@ _ERRORS = {
     "403": "Not allowed.",
     "404": "There is no such thing.",
     "409": "That does not go together with how things are now.",
+    "413": "The body is too large.",
     "422": "The input does not fit.",
+    "503": "It cannot be done at the moment; ask again later.",
     "default": "Something else went wrong.",
 }
+#: What only some can answer, by the handler's name.
+_ERRORS_OF = {
+    "accept_invitation": {"410": "The link works no longer."},
+    "download_backup": {"416": "The file has no such part."},
+    "upload_file": {"507": "There is no room for it."},
+}
+_STREAMS = ("follow_changes", "follow_log", "follow_operation")
 
 
 class JSONParser(Parser):
@@ -142,14 +151,26 @@ def _with_problems(schema: OpenAPISchema) -> OpenAPISchema:
     schema["components"]["schemas"]["Problem"] = ProblemOut.model_json_schema()
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
-            skipped = set() if "{" in path else {"404"}
-            skipped |= {"409"} if method == "get" else set()
-            for status, text in _ERRORS.items():
-                if status not in skipped:
-                    operation["responses"].setdefault(status, _problem_response(text))
+            for status, text in _errors_of(path, method, operation):
+                operation["responses"].setdefault(status, _problem_response(text))
+            if operation["operationId"] in _STREAMS:
+                operation["responses"][200] = _STREAM
     return schema
+
+
+def _errors_of(path: str, method: str, operation: dict[str, Any]) -> list[tuple[str, str]]:
+    """Status and words of what can go wrong there: a body may name what is not there, too."""
+    takes_body = "requestBody" in operation
+    skipped = set() if "{" in path or takes_body else {"404"}
+    skipped |= {"409"} if method == "get" else set()
+    skipped |= set() if takes_body else {"413"}
+    found = [(status, text) for status, text in _ERRORS.items() if status not in skipped]
+    return [*found, *_ERRORS_OF.get(operation["operationId"], {}).items()]
 
 
 def _problem_response(text: str) -> dict[str, Any]:
     reference = {"$ref": "#/components/schemas/Problem"}
     return {"description": text, "content": {problems.CONTENT_TYPE: {"schema": reference}}}
+
+
+_STREAM = {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
