@@ -123,3 +123,12 @@ def test_the_path_says_where_one_is(served: Served, browser: Browser) -> None:
     assert f"{backup.name} 3.4 MB, PocketBase 0.40.6" in said
     assert "from before a change of release" in said
     assert f"unzip {backup.name} -d shop" in said
+
+
+def test_a_backup_that_is_made_leads_on(browser: Browser) -> None:
+    shop = make_instance("shop", state="off")
+    browser.post("/instances/shop/backups/make", full="on")
+    operation = Operation.objects.get(kind="backup")
+    finish(operation, result={"name": "shop.zip"})
+    said = shown(browser, f"/instances/{shop.id}/operations/{operation.id}")
+    assert "The backup is made: shop.zip Download it On with mending" in said
