@@ -183,7 +183,7 @@ class Owners:
         self._excuse(Kill(kind, tenant.id, asked, ended + 1, status=404))
         tenant.release = str(self._show(tenant)["release"])
         home = self.server.home
-        present = home / "snapshots" / tenant.id / str(done["result"].get(kept_as)) / "pb_data"
+        present = home / "snapshots" / tenant.id / str(done["result"].get(kept_as)) / "data" / "pb_data"
         aside = home / "quarantine" / f"{tenant.id}-{done['id']}" / "pb_data"
         missing = not_kept(written, present, aside)
         assert not missing, f"{len(missing)} of {len(written)} writes are not in what was kept: {missing[:5]}, {done}"

@@ -119,6 +119,11 @@ def name_of_backup(operation_id: str) -> str:
     return next(name for name in names if name not in taken)
 
 
+def names_of_backups(instance_id: str) -> set[str]:
+    """The files of an instance's backups."""
+    return set(Backup.objects.filter(instance_id=instance_id).values_list("name", flat=True))
+
+
 def record_backup(
     instance_id: str, backup_id: str, *, name: str, purpose: str, release: str, full: bool, size: int, sha256: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,20 @@ async def make_backup(work: Work, purpose: str, *, full: bool, keep: int | None 
     backup_id = derived_id(work.operation_id, f"backup {purpose}")
     if not await tools.database.call(copy_records.has_backup, backup_id):
         await _make(work, backup_id, purpose, full=full)
+        await clear_away(work)
     if keep is not None:
         await prune_backups(tools, work.instance_id, purpose, keep)
     made = await tools.database.call(copy_records.backup_facts, backup_id)
     size = path_of(tools, made).stat().st_size
     return {"backup": made.id, "name": made.name, "bytes": size, "sha256": made.sha256, "release": made.release}
+
+
+async def clear_away(work: Work) -> None:
+    """Remove what lies among the instance's backups without being one: what a killed or failed one has left, under
+    its name then (somebody may have renamed the instance), and what was forgotten and not yet removed."""
+    tools: Tools = work.tools
+    known = await tools.database.call(copy_records.names_of_backups, work.instance_id)
+    await asyncio.to_thread(_sweep, tools.config.backups / work.instance_id, known)
 
 
 async def remove_backup(tools: Tools, backup: BackupFacts) -> None:
@@ -108,14 +118,15 @@ async def _back_up(work: Work) -> dict[str, Any]:
 async def _tell_of_failure(work: Work) -> None:
     """Whoever asked for it sees that it failed; a scheduled one was asked for by nobody."""
     tools: Tools = work.tools
-    await asyncio.to_thread(_sweep, tools.config.backups / work.instance_id)
+    await clear_away(work)
     if work.params.get("purpose") == "scheduled":
         await tools.database.call(copy_records.tell_of_failed_backup, work.instance_id, work.operation_id)
 
 
-def _sweep(folder: Path) -> None:
-    """What a killed or failed one has left."""
-    for path in folder.glob(".*"):
+def _sweep(folder: Path, known: Collection[str]) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name in known:
+            continue
         if path.is_dir() and not path.is_symlink():
             remove_tree(path)
         else:
@@ -139,6 +150,7 @@ async def _delete(work: Work) -> None:
     try:
         backup = await tools.database.call(copy_records.backup_facts, str(work.params["backup"]))
     except PocketfleetError:
+        await clear_away(work)
         return
     await remove_backup(tools, backup)
 

@@ -251,7 +251,8 @@ def _told(opened: Opened) -> dict[str, Any]:
 
 
 def _limits(tools: Tools) -> Limits:
-    return Limits(bytes=max(0, shutil.disk_usage(tools.config.home).free))
+    usage = shutil.disk_usage(tools.config.home)
+    return Limits(bytes=usage.total, room=usage.free)
 
 
 def _return(old: Path, live: Path, new: Path) -> None:

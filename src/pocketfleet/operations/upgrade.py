@@ -17,7 +17,7 @@ from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import ChangedMeanwhile, DowngradeRefused, ReleaseBroken
 from pocketfleet.operations import cutover
 from pocketfleet.operations.accepting import news
-from pocketfleet.operations.backup import BEFORE_UPGRADES, make_backup
+from pocketfleet.operations.backup import BEFORE_UPGRADES, clear_away, make_backup
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
 from pocketfleet.operations.rehearse import last_that_works, rehearse_release
@@ -253,7 +253,7 @@ PLAN = Plan(
         PlanStep("snapshot", _snapshot, _drop),
         PlanStep("rehearse", _rehearse),
         PlanStep("decide", _decide),
-        PlanStep("backup", _backup),
+        PlanStep("backup", _backup, clear_away),
         PlanStep("prepare", _prepare, drop_prepared),
         PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
         PlanStep("checkpoint", _checkpoint),

@@ -46,6 +46,8 @@ class Limits:
     bytes: int = 100_000_000_000
     files: int = 500_000
     ratio: int = 200
+    #: bytes that are free where it is unpacked; None where that does not matter
+    room: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,9 @@ def _check_sizes(infos: list[zipfile.ZipInfo], size: int, limits: Limits) -> Non
         raise ArchiveRefused(f"Unpacked it would have {total / 1e9:.1f} GB; {limits.bytes / 1e9:.0f} GB are the most.")
     if total > _HARMLESS and total > size * limits.ratio:
         raise ArchiveRefused(f"It would grow from {size / 1e6:.0f} MB to {total / 1e9:.1f} GB; that is no backup.")
+    if limits.room is not None and total > limits.room:
+        text = f"Unpacked it has {total / 1e6:.0f} MB, and {limits.room / 1e6:.0f} MB are free. Make room on the disk."
+        raise DiskTrouble(text, needed=total, free=limits.room)
     end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < end:

@@ -16,8 +16,9 @@ from pocketfleet.actions import copies, copy_records
 from pocketfleet.actions.instances import change_settings
 from pocketfleet.domain.hostnames import new_id
 from pocketfleet.domain.states import OperationState
-from pocketfleet.errors import BackupNotFound, WrongSetting
+from pocketfleet.errors import BackupNotFound, DiskTrouble, WrongSetting
 from pocketfleet.models import Backup, Event, Instance, Operation
+from pocketfleet.operations import backup
 from pocketfleet.operations.database import Database
 from tests.integration.copies_operations.yard import HOOK, Yard
 
@@ -60,6 +61,34 @@ async def test_two_of_one_second_have_two_names(yard: Yard) -> None:
     assert first.result["name"] == f"shop-{first.created_at:%Y%m%d-%H%M%S}.zip"
     again = await yard.database.call(copy_records.name_of_backup, first.id)
     assert again == f"shop-{first.created_at:%Y%m%d-%H%M%S}-2.zip"
+
+
+async def test_nothing_stays_among_the_backups_that_is_none(yard: Yard) -> None:
+    """Killed past the zip's rename and renamed meanwhile, it is written under another name; and a deletion killed
+    between forgetting and removing has nothing left to go by."""
+    instance = await yard.create()
+    first = (await yard.ended(await yard.ask(copies.back_up_instance, instance.id))).result["name"]
+    folder = yard.config.backups / instance.id
+    (folder / "former-20261123-080300.zip").write_bytes(b"whole, and written down nowhere")
+    (folder / ".shop.zip.part").write_bytes(b"half")
+    second = (await yard.ended(await yard.ask(copies.back_up_instance, instance.id))).result["name"]
+    assert {path.name for path in folder.iterdir()} == {first, second}
+    await yard.engine.stop()
+    deleting = await yard.ask(copies.delete_backup, instance.id, first)
+    await yard.database.call(Backup.objects.filter(name=first).delete)
+    await yard.engine.resume()
+    await yard.ended(deleting)
+    assert {path.name for path in folder.iterdir()} == {second}
+
+
+async def test_a_failed_backup_leaves_no_zip(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise DiskTrouble("The disk is full.")
+
+    instance = await yard.create()
+    monkeypatch.setattr(backup, "verify_archive", full)
+    await yard.ended(await yard.ask(copies.back_up_instance, instance.id), OperationState.FAILED)
+    assert list((yard.config.backups / instance.id).iterdir()) == []
 
 
 async def test_a_damaged_backup_does_not_pass_verification(yard: Yard) -> None:

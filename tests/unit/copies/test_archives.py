@@ -122,6 +122,14 @@ async def test_a_list_of_contents_that_is_too_long_is_not_even_read(tmp_path: Pa
     await refused(path, "no backup", Limits(files=100))
 
 
+async def test_a_disk_without_room_is_no_fault_of_the_archive(tmp_path: Path) -> None:
+    path = archive_of(tmp_path, entry("storage/zeros", b"\0" * 3_000_000))
+    with pytest.raises(DiskTrouble, match="Unpacked it has 3 MB, and 2 MB are free"):
+        await read_archive(path, tmp_path / "into", Limits(room=2_000_000))
+    assert not (tmp_path / "into").exists()
+    assert (await read_archive(path, tmp_path / "into", Limits(room=4_000_000))).release == ""
+
+
 async def test_too_large_and_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = archive_of(tmp_path, entry("storage/zeros", b"\0" * 3_000_000))
     await refused(path, "are the most", Limits(bytes=2_000_000))
