@@ -224,11 +224,6 @@ class Config:
         return f"{scheme}://{label}.{self.domain}" + (f":{port}" if port else "")
 
     @property
-    def connections_per_address(self) -> int:
-        """Connections that one address may have open at the edge."""
-        return self.address_connections or max(1, self.edge_connections * 3 // 4)
-
-    @property
     def starts_limit(self) -> int:
         """Instances that start at the same time."""
         return self.starts_at_once or 2 * (os.cpu_count() or 1)

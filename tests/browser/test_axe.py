@@ -47,7 +47,7 @@ def addresses() -> Iterator[str]:
     yield from (f"instances/{upgraded.name}/rehearsals/{rehearsed(upgraded, name).id}" for name in NAMES)
     yield f"instances/{upgraded.name}/versions"
     yield from ("operator", "operator/accounts", "operator/invitations", "operator/mail", "operator/instances")
-    yield from ("operator/teams", "operator/audit", "nothing-here")
+    yield from ("operator/teams", "operator/audit", "operator/addresses", "nothing-here")
 
 
 def complaints(page: Page) -> list[str]:

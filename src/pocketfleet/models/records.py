@@ -38,7 +38,8 @@ class Audit(models.Model):
 class Change(models.Model):
     """What changed, for whoever reads on from the last id; old rows are pruned."""
 
-    #: `instance`, `copy`, `event`, `usage` (key: the instance's id); `operation`, `release`, `source`, `token`, `team`
+    #: `instance`, `copy`, `event`, `usage` (key: the instance's id); `operation`, `release`, `source`, `token`, `team`,
+    #: `addresses` (key: a network)
     kind = models.CharField(max_length=20)
     key = models.CharField(max_length=100)
     at = models.DateTimeField(auto_now_add=True)

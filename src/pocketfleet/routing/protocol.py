@@ -48,6 +48,8 @@ HEAD_TIMEOUT = 30.0
 IDLE_TIMEOUT = 95.0
 #: Seconds after which somebody who had too many requests open at once should try again.
 AT_ONCE_AGAIN = 1
+#: Seconds until somebody who asks too much is told so.
+REFUSAL_DELAY = 0.25
 #: By this header those whom a team trusts, and nobody else, say for whom they ask.
 CLIENT_HEADER = "X-Pocketfleet-Client-IP"
 #: Seconds that PocketBase may take to answer, and that an event stream may be silent.

@@ -132,6 +132,7 @@ def _configuration(config: Config, connections: int) -> dict[str, object]:
         "cost": traffic.COST,
         "file_cost": traffic.FILE_COST,
         "at_once_seconds": protocol.AT_ONCE_AGAIN,
+        "refusal_ms": round(protocol.REFUSAL_DELAY * 1000),
         "strip_headers": "\n".join(_strip_lines()),
         "domain": config.domain,
         "scheme": "%[var(txn.scheme)]" if config.trusted_proxies else scheme,
@@ -203,7 +204,7 @@ def _server_limits(config: Config) -> str:
 
 def _connection_lines(config: Config, connections: int) -> list[str]:
     """Proxies in front carry everybody's connections, so theirs are not counted."""
-    most = min(config.connections_per_address, connections)
+    most = config.address_connections or max(1, connections * 3 // 4)
     return [
         *(f"    tcp-request connection accept if {{ src {network} }}" for network in _trusted_networks(config)),
         f"    tcp-request connection accept if {{ src,map_ip({ADDRESSES}) -m str allow }}",

@@ -19,8 +19,8 @@ WORDS = {
     "address_at_once": "One address, at once",
     "instance_hourly": "All together, per hour",
     "instance_at_once": "All together, at once",
-    "trusted_address_hourly": "Each trusted address, per hour",
-    "trusted_instance_hourly": "All together where a trusted one asks, per hour",
+    "trusted_address_hourly": "Trusted: one address, per hour",
+    "trusted_instance_hourly": "Trusted: all together, per hour",
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pocketfleet.domain import traffic
 from pocketfleet.domain.traffic import TrafficLimits, as_word
+from pocketfleet.routing import protocol
 from tests.integration.routing.fleets import Fleet, eventually
 from tests.integration.routing.upstreams import Upstream
 
@@ -43,8 +44,9 @@ async def statuses(client: httpx.AsyncClient, count: int, path: str = "/", **opt
 
 @pytest.fixture(autouse=True)
 def no_end_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A window that hardly ever ends in the middle of a test."""
+    """A window that hardly ever ends in the middle of a test; and refusals that are said soon."""
     monkeypatch.setattr(traffic, "WINDOW", 20 * 86400)
+    monkeypatch.setattr(protocol, "REFUSAL_DELAY", 0.01)
 
 
 async def test_without_limits_nothing_is_counted_or_told(fleet: Fleet) -> None:
@@ -142,6 +144,28 @@ async def test_a_refused_request_wakes_nothing_and_keeps_nothing_awake(fleet: Fl
         assert await statuses(client, 3) == [200, 429, 429]
     assert len(fleet.asked) == len(upstream.seen) == 1
     assert (await fleet.counters.read())[shop].requests == 1
+
+
+async def test_a_flood_that_is_refused_leaves_others_their_share(fleet: Fleet) -> None:
+    """What waits to be told that it is too much is not among what is open."""
+    shop, _ = await fleet.upstream("shop")
+    await fleet.routes.change_limits({shop: word(address_hourly=1, instance_at_once=3, instance_hourly=50)}, ())
+    done = asyncio.Event()
+
+    async def flood() -> list[int]:
+        found = []
+        async with client_at(fleet, "127.0.0.2") as client:
+            while not done.is_set():
+                found += await statuses(client, 1)
+        return found
+
+    floods = [asyncio.create_task(flood()) for _ in range(10)]
+    for number in range(20):
+        async with client_at(fleet, f"127.0.1.{number + 1}") as client:
+            assert await statuses(client, 1) == [200]
+    done.set()
+    assert sum((await asyncio.gather(*floods))[0]) > 0
+    assert sum(status == 200 for each in floods for status in each.result()) <= 2
 
 
 async def test_limits_change_while_haproxy_runs_and_outlive_it(fleet: Fleet) -> None:

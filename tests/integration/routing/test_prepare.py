@@ -25,7 +25,9 @@ def test_everything_haproxy_reads_is_there_and_private(home: Path) -> None:
     config = _config(home)
     command = edge.prepare(config)
     assert {path.name for path in config.edge.iterdir()} == {
-        *("haproxy.cfg", "gate.lua", "hosts.map", "upstreams.map", "404.html", "404.json", "503.html", "503.json")
+        *("haproxy.cfg", "gate.lua", "hosts.map", "upstreams.map", "limits.map", "trusted.map", "addresses.map"),
+        *("403.html", "403.json", "404.html", "404.json", "411.json", "413.json", "429.html", "429.json"),
+        *("503.html", "503.json"),
     }
     assert stat.S_IMODE(config.edge.stat().st_mode) == 0o700
     assert {"-W", "-db"} <= set(command)
