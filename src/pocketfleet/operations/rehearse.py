@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from typing import Any
 
@@ -25,7 +26,7 @@ async def rehearse_release(work: Work, snapshot_id: str, old: str, new: str) -> 
     tools: Tools = work.tools
     guest = tools.fleet.guest(work.instance_id)
     folder = tools.config.home / "rehearsals" / f"{work.operation_id}-{new}"
-    shutil.rmtree(folder, ignore_errors=True)
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     request = Request(
         snapshot=tools.snapshots.path(work.instance_id, snapshot_id),
         work=folder,
@@ -39,7 +40,7 @@ async def rehearse_release(work: Work, snapshot_id: str, old: str, new: str) -> 
     try:
         return await rehearse(request, work.progress)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 async def last_that_works(work: Work) -> dict[str, Any]:

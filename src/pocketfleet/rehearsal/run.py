@@ -22,7 +22,7 @@ from pocketfleet.rehearsal.requests import Asked, ProbeSpec, gather
 from pocketfleet.rehearsal.rounds import Script, Stage
 from pocketfleet.rehearsal.writes import plan_probes, plan_writes
 from pocketfleet.runtime import inspect
-from pocketfleet.runtime.copying import measure
+from pocketfleet.runtime.copying import Copied, measure
 from pocketfleet.runtime.errands import Progress
 
 #: Shares of the time that asking and writing may take in the first round; the other two take as long.
@@ -144,6 +144,12 @@ def _probe(probe: Mapping[str, Any]) -> ProbeSpec:
 
 
 def _disk(request: Request) -> dict[str, int]:
-    """Bytes: one clone at a time, and what the new release writes anew."""
-    needed = measure(request.snapshot, lambda path: path == "pb_data/backups").bytes
-    return {"needed": needed, "free": shutil.disk_usage(request.work).free}
+    """Bytes: the clone, which every round takes over, and what the new release writes anew; and files in storage."""
+    storage = request.snapshot / "pb_data" / "storage"
+    files = measure(storage) if storage.is_dir() and not storage.is_symlink() else Copied()
+    rest = measure(request.snapshot, lambda path: path in ("pb_data/backups", "pb_data/storage"))
+    return {
+        "needed": rest.bytes + files.bytes,
+        "free": shutil.disk_usage(request.work).free,
+        "files": files.files,
+    }

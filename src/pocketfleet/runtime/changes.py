@@ -10,7 +10,7 @@ import contextlib
 import filecmp
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,10 @@ class Changes:
     """What happened from the old copy to the new one; only collections where something did."""
 
     records: dict[str, Changed]
+    #: of all collections together
     files: Changed
+    #: by the name of their collection, or by the folder's where no collection has it for an id
+    files_of: dict[str, Changed]
     #: paths of files that the tenant put beside the data, hooks, migrations and public ones: `pb_public/index.html`
     own: Changed
     #: collections that came, went, or have other fields, rules or indexes
@@ -69,7 +72,13 @@ class Changes:
     @property
     def besides(self) -> dict[str, Any]:
         """All but the records, as JSON."""
-        return {"files": asdict(self.files), "own": asdict(self.own), "schema": self.schema}
+        by_collection = {name: asdict(changed) for name, changed in self.files_of.items()}
+        return {
+            "files": asdict(self.files),
+            "files_by_collection": by_collection,
+            "own": asdict(self.own),
+            "schema": self.schema,
+        }
 
 
 def changes_between(old: Path, new: Path, *, listed: int | None = LISTED) -> Changes:
@@ -79,17 +88,15 @@ def changes_between(old: Path, new: Path, *, listed: int | None = LISTED) -> Cha
     """
     with opened(new) as connection:
         was, now = _attached(connection, old), _collections(connection, "main")
+        names = {key: str(found["name"]) for key, found in (was | now).items()}
         records = {}
-        for key in sorted(was.keys() | now.keys(), key=lambda key: (now.get(key) or was[key])["name"]):
-            name = str((now.get(key) or was[key])["name"])
+        for key in sorted(names, key=names.__getitem__):
             found = _records(connection, was.get(key), now.get(key), listed)
             if found.total:
-                records[name] = found
-    schema = sorted(
-        str((now.get(key) or was[key])["name"]) for key in was.keys() | now.keys() if was.get(key) != now.get(key)
-    )
-    files = _files(old / "pb_data" / "storage", new / "pb_data" / "storage", listed)
-    return Changes(records=records, files=files, own=_own(old, new, listed), schema=schema)
+                records[names[key]] = found
+    schema = sorted(name for key, name in names.items() if was.get(key) != now.get(key))
+    files, files_of = _files(old / "pb_data" / "storage", new / "pb_data" / "storage", names, listed)
+    return Changes(records=records, files=files, files_of=files_of, own=_own(old, new, listed), schema=schema)
 
 
 def records(data: Path, collection: str, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -137,7 +144,7 @@ def _records(
     created = _ids(connection, after, before)
     deleted = _ids(connection, before, after)
     changed = _different(connection, before, after) if before and after else []
-    return Changed(len(created), len(changed), len(deleted), created[:listed], changed[:listed], deleted[:listed])
+    return _numbered(created, changed, deleted, listed)
 
 
 def _table(connection: sqlite3.Connection, where: str, collection: dict[str, Any] | None) -> str:
@@ -169,11 +176,20 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
     return [item[0] for item in connection.execute(f"SELECT * FROM {table} LIMIT 0").description]  # noqa: S608
 
 
-def _files(old: Path, new: Path, listed: int | None) -> Changed:
-    before, after = _stored(old, old), _stored(new, new)
-    return _changed(
-        before, after, [path for path in before.keys() & after.keys() if before[path] != after[path]], listed
+def _files(old: Path, new: Path, names: Mapping[str, str], listed: int | None) -> tuple[Changed, dict[str, Changed]]:
+    """All together, and by collection; `names` of those by their ids, which are names of folders in storage."""
+    before, after = _stored(old), _stored(new)
+    kinds = (
+        sorted(after.keys() - before.keys()),
+        sorted(path for path in before.keys() & after.keys() if before[path] != after[path]),
+        sorted(before.keys() - after.keys()),
     )
+    of: dict[str, tuple[list[str], list[str], list[str]]] = {}
+    for number, paths in enumerate(kinds):
+        for path in paths:
+            folder = path.partition("/")[0]
+            of.setdefault(names.get(folder, folder), ([], [], []))[number].append(path)
+    return _numbered(*kinds, listed), {name: _numbered(*of[name], listed) for name in sorted(of)}
 
 
 def _own(old: Path, new: Path, listed: int | None) -> Changed:
@@ -181,14 +197,14 @@ def _own(old: Path, new: Path, listed: int | None) -> Changed:
     before: dict[str, tuple[int, int]] = {}
     after: dict[str, tuple[int, int]] = {}
     for name in _OWN:
-        before |= _stored(old / name, old)
-        after |= _stored(new / name, new)
+        before |= _stored(old / name, f"{name}/")
+        after |= _stored(new / name, f"{name}/")
     unlike = [path for path in before.keys() & after.keys() if before[path] != after[path]]
-    return _changed(before, after, [path for path in unlike if not _same_content(old / path, new / path)], listed)
+    changed = sorted(path for path in unlike if not _same_content(old / path, new / path))
+    return _numbered(sorted(after.keys() - before.keys()), changed, sorted(before.keys() - after.keys()), listed)
 
 
-def _changed(before: Collection[str], after: Collection[str], unlike: Iterable[str], listed: int | None) -> Changed:
-    created, changed, deleted = sorted({*after} - {*before}), sorted(unlike), sorted({*before} - {*after})
+def _numbered(created: list[str], changed: list[str], deleted: list[str], listed: int | None) -> Changed:
     return Changed(len(created), len(changed), len(deleted), created[:listed], changed[:listed], deleted[:listed])
 
 
@@ -200,17 +216,20 @@ def _same_content(one: Path, other: Path) -> bool:
     return False
 
 
-def _stored(top: Path, root: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of every file below `top`, by path below `root`; previews and notes are made anew by themselves."""
-    found = {}
-    for folder, inner, names in os.walk(top):
-        inner[:] = [name for name in inner if not name.startswith(_MADE_FROM_OTHERS)]
-        for name in names:
-            path = Path(folder) / name
-            with contextlib.suppress(OSError):
-                known = path.lstat()
-                if not name.endswith(_NOTES):
-                    found[str(path.relative_to(root))] = (known.st_size, known.st_mtime_ns)
+def _stored(folder: Path, prefix: str = "") -> dict[str, tuple[int, int]]:
+    """Size and time of every file in a copy of ours, by path; previews and notes are made anew by themselves."""
+    found: dict[str, tuple[int, int]] = {}
+    waiting = [(str(folder), prefix)]
+    while waiting:
+        place, path = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if not entry.name.startswith(_MADE_FROM_OTHERS):
+                        waiting.append((entry.path, f"{path}{entry.name}/"))
+                elif not entry.name.endswith(_NOTES):
+                    known = entry.stat(follow_symlinks=False)
+                    found[path + entry.name] = (known.st_size, known.st_mtime_ns)
     return found
 
 
