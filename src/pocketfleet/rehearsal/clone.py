@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -111,14 +111,15 @@ async def make_clone(
 
 
 def _taken_over(used: Tree, snapshot: Path, folder: Path, errand: Errand) -> Ledger | None:
-    """The notes of what is there now; None where that did not go, and nothing is there."""
+    """The notes of what is there now; None where that did not go: then it is put aside, and nothing is there."""
     try:
         used.folder.rename(folder)
         repair_tree(snapshot, folder, used.ledger, errand, skip=_is_left_out)
     except OSError as error:
         # a hook may have closed folders to us
         _log.info("a clone's files could not be taken over: %s", error)
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(folder.with_name("spoilt"))
         return None
     return used.ledger
 
