@@ -24,6 +24,7 @@ LOST = {
         "orders": {"created": 1, "changed": 0, "deleted": 4},
     },
     "files": {"created": 3, "changed": 0, "deleted": 0},
+    "files_by_collection": {"orders": {"created": 3, "changed": 0, "deleted": 0}},
 }
 
 

@@ -14,7 +14,7 @@ from tests.load import nothing_fails, texts
 from tests.server import Server, make_notes, running, superuser_token, until
 
 OLD, NEW = "0.36.9", "0.40.6"
-CUTOVER = ("hold", "checkpoint", "switch", "verify", "commit", "open")
+CUTOVER = ("prepare", "hold", "checkpoint", "switch", "verify", "commit", "open")
 ENDED = ("succeeded", "failed", "rolled_back")
 
 

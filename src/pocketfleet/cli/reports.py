@@ -67,7 +67,9 @@ def report_lines(rehearsal: Mapping[str, Any]) -> Iterator[str]:
 def print_losses(lost: Mapping[str, Any]) -> None:
     """What going back would lose, by collection."""
     rows = [[name, *_numbers(found)] for name, found in lost.get("records", {}).items()]
-    if any(files := _numbers(lost.get("files", {}))):
+    if "files_by_collection" in lost:
+        rows += [[f"{name} (files)", *_numbers(found)] for name, found in lost["files_by_collection"].items()]
+    elif any(files := _numbers(lost.get("files", {}))):
         rows.append(["(files)", *files])
     if any(own := _numbers(lost.get("own", {}))):
         rows.append(["(hooks, public files)", *own])

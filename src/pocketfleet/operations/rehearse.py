@@ -64,7 +64,7 @@ async def _rehearse(work: Work, data: Path, old: str, new: str, brought: Brought
     tools: Tools = work.tools
     guest = tools.fleet.guest(work.instance_id)
     folder = tools.config.home / "rehearsals" / f"{work.operation_id}-{new}"
-    remove_quietly(folder)
+    await asyncio.to_thread(remove_quietly, folder)
     request = Request(
         snapshot=data,
         work=folder,
@@ -79,7 +79,7 @@ async def _rehearse(work: Work, data: Path, old: str, new: str, brought: Brought
     try:
         return await rehearse(request, work.progress)
     finally:
-        remove_quietly(folder)
+        await asyncio.to_thread(remove_quietly, folder)
 
 
 async def last_that_works(work: Work) -> dict[str, Any]:

@@ -186,7 +186,14 @@ def _of_answers(seen: Seen, again: Round) -> dict[Section, SectionReport]:
         Section.ANSWERS: SectionReport(
             facts, tuple(one for one in found if not one.where.startswith("GET /api/files"))
         ),
-        Section.FILES: SectionReport({"requests": sum("/api/files/" in ask.path for ask in asks)}, tuple(files)),
+        Section.FILES: SectionReport(
+            {
+                "requests": sum("/api/files/" in ask.path for ask in asks),
+                "fetched": len(_fetched(seen)),
+                "stored": seen.disk.get("files"),
+            },
+            tuple(files),
+        ),
         Section.RULES: SectionReport({}, tuple(_cell_findings(seen, again))),
         Section.TOKENS: SectionReport({}, tuple(compare_tokens(_trials(seen)))),
         Section.ATTEMPTS: SectionReport({"attempts": attempts}, tuple(tried)),
@@ -330,10 +337,20 @@ def _not_covered(seen: Seen) -> list[str]:
         found.append("The request log holds nothing that could be repeated: only requests of our own were made.")
     if seen.old.answered and not seen.old.tokens.get(SUPERUSER):
         found.append("There is no superuser to ask as.")
+    stored = seen.disk.get("files", 0)
+    if seen.again is not None and stored > (fetched := len(_fetched(seen))):
+        found.append(f"Of {stored:,} files in storage {fetched} were fetched; of the others nothing was looked at.")
     if seen.again is not None:
         found += not_reached(seen.old.attempts, seen.new.attempts)
     found.append("What clients send in bodies is not logged: writes were tried with bodies of our own.")
     return found
+
+
+def _fetched(seen: Seen) -> set[str]:
+    """Paths of files that the old release served."""
+    asked = zip(seen.script.reading, seen.old.answers, strict=True)
+    files = ((ask.path.partition("?")[0], answer) for ask, answer in asked if ask.path.startswith("/api/files/"))
+    return {path for path, answer in files if answer.is_ok}
 
 
 def _some(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from pocketfleet.domain.releases import Version
 from pocketfleet.rehearsal.boot import Boot, boot
-from pocketfleet.rehearsal.clone import Clone, Release, Surroundings, make_clone
+from pocketfleet.rehearsal.clone import Clone, Release, Surroundings, Tree, make_clone
 from pocketfleet.rehearsal.identities import SUPERUSER, Identity, Minter
 from pocketfleet.rehearsal.inspected import Inspected, read_data
 from pocketfleet.rehearsal.replay import Answer, Client, Player
@@ -86,6 +86,7 @@ class Stage:
         self._surroundings = surroundings
         self._place = place
         self._number = 0
+        self._tree: Tree | None = None
 
     async def play(self, release: Release, script: Script, first: Round | None, progress: Progress) -> Round:
         """A whole round. `first` is the first one, None if this is it: then the script is only a proposal."""
@@ -103,7 +104,7 @@ class Stage:
         finally:
             if running is not None:
                 await running.close()
-            await asyncio.to_thread(remove_quietly, clone.folder.parent)
+            await self._leave(clone)
         return done
 
     async def _start(self, release: Release, done: Round) -> tuple[Clone, Confined | None]:
@@ -112,7 +113,7 @@ class Stage:
         start, running = await boot(clone)
         if start.fails_over_hooks:
             done.strict = start
-            await asyncio.to_thread(remove_quietly, clone.folder.parent)
+            await self._leave(clone)
             clone = await self._clone(release)
             start, running = await boot(clone, forgiving=True)
         done.starts.append(start)
@@ -122,7 +123,16 @@ class Stage:
     async def _clone(self, release: Release) -> Clone:
         self._number += 1
         work = self._work / str(self._number)
-        return await make_clone(self._snapshot, work, release, self._surroundings, self._place)
+        used, self._tree = self._tree, None
+        return await make_clone(self._snapshot, work, release, self._surroundings, self._place, used)
+
+    async def _leave(self, clone: Clone) -> None:
+        """Nothing runs on it any more. Outside a sandbox something that PocketBase started might: then nobody may have
+        its files."""
+        if self._place.sandboxed:
+            self._tree = clone.tree
+        else:
+            await asyncio.to_thread(remove_quietly, clone.folder.parent)
 
 
 class _Stayer:

@@ -24,7 +24,7 @@ from pocketfleet.rehearsal.rounds import Round, Script, Stage
 from pocketfleet.rehearsal.shared import share, without_missing
 from pocketfleet.rehearsal.writes import plan_probes, plan_writes
 from pocketfleet.runtime import inspect
-from pocketfleet.runtime.copying import measure
+from pocketfleet.runtime.copying import Copied, measure
 from pocketfleet.runtime.errands import Errand, Progress, carry_out
 from pocketfleet.runtime.removing import remove_quietly
 
@@ -208,7 +208,11 @@ def _probe(probe: Mapping[str, Any]) -> ProbeSpec:
 
 
 def _disk(request: Request) -> dict[str, int]:
-    """Bytes: one clone at a time, and what the new release writes anew."""
-    folders = [request.snapshot, *([request.brought.folder] if request.brought else [])]
-    needed = max(measure(folder, lambda path: path == "pb_data/backups").bytes for folder in folders)
-    return {"needed": needed, "free": shutil.disk_usage(request.work).free}
+    """Bytes: the clone, which every round takes over, one of each data, and what the new release writes anew; and files
+    in storage, which are asked for."""
+    storage = request.snapshot / "pb_data" / "storage"
+    files = measure(storage) if storage.is_dir() and not storage.is_symlink() else Copied()
+    needed = files.bytes + measure(request.snapshot, lambda path: path in ("pb_data/backups", "pb_data/storage")).bytes
+    if request.brought:
+        needed += measure(request.brought.folder, lambda path: path == "pb_data/backups").bytes
+    return {"needed": needed, "free": shutil.disk_usage(request.work).free, "files": files.files}

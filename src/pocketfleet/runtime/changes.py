@@ -10,7 +10,7 @@ import contextlib
 import os
 import sqlite3
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -58,7 +58,10 @@ class Changes:
     """What happened from the old copy to the new one; only collections where something did."""
 
     records: dict[str, Changed]
+    #: of all collections together
     files: Changed
+    #: by the name of their collection, or by the folder's where no collection has it for an id
+    files_of: dict[str, Changed]
     #: paths of files that the tenant put beside the data, hooks, migrations and public ones: `pb_public/index.html`
     own: Changed
     #: collections that came, went, or have other fields, rules or indexes
@@ -72,7 +75,13 @@ class Changes:
     @property
     def besides(self) -> dict[str, Any]:
         """All but the records, as JSON."""
-        return {"files": asdict(self.files), "own": asdict(self.own), "schema": self.schema}
+        by_collection = {name: asdict(changed) for name, changed in self.files_of.items()}
+        return {
+            "files": asdict(self.files),
+            "files_by_collection": by_collection,
+            "own": asdict(self.own),
+            "schema": self.schema,
+        }
 
 
 def changes_between(old: Path, new: Path, *, listed: int | None = LISTED) -> Changes:
@@ -82,17 +91,15 @@ def changes_between(old: Path, new: Path, *, listed: int | None = LISTED) -> Cha
     """
     with opened(new) as connection:
         was, now = _attached(connection, old), _collections(connection, "main")
+        names = {key: str(found["name"]) for key, found in (was | now).items()}
         records = {}
-        for key in sorted(was.keys() | now.keys(), key=lambda key: (now.get(key) or was[key])["name"]):
-            name = str((now.get(key) or was[key])["name"])
+        for key in sorted(names, key=names.__getitem__):
             found = _records(connection, was.get(key), now.get(key), listed)
             if found.total:
-                records[name] = found
-    schema = sorted(
-        str((now.get(key) or was[key])["name"]) for key in was.keys() | now.keys() if was.get(key) != now.get(key)
-    )
-    files = _files(old, new, listed)
-    return Changes(records=records, files=files, own=_own(old, new, listed), schema=schema)
+                records[names[key]] = found
+    schema = sorted(name for key, name in names.items() if was.get(key) != now.get(key))
+    files, files_of = _files(old, new, names, listed)
+    return Changes(records=records, files=files, files_of=files_of, own=_own(old, new, listed), schema=schema)
 
 
 def records(data: Path, collection: str, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -140,7 +147,7 @@ def _records(
     created = _ids(connection, after, before)
     deleted = _ids(connection, before, after)
     changed = _different(connection, before, after) if before and after else []
-    return Changed(len(created), len(changed), len(deleted), created[:listed], changed[:listed], deleted[:listed])
+    return _numbered(created, changed, deleted, listed)
 
 
 def _table(connection: sqlite3.Connection, where: str, collection: dict[str, Any] | None) -> str:
@@ -172,11 +179,20 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
     return [item[0] for item in connection.execute(f"SELECT * FROM {table} LIMIT 0").description]  # noqa: S608
 
 
-def _files(old: Path, new: Path, listed: int | None) -> Changed:
+def _files(old: Path, new: Path, names: Mapping[str, str], listed: int | None) -> tuple[Changed, dict[str, Changed]]:
+    """All together, and by collection; `names` of those by their ids, which are names of folders in storage."""
     before, after = _stored(old, "pb_data/storage"), _stored(new, "pb_data/storage")
-    return _changed(
-        before, after, [path for path in before.keys() & after.keys() if before[path] != after[path]], listed
+    kinds = (
+        sorted(after.keys() - before.keys()),
+        sorted(path for path in before.keys() & after.keys() if before[path] != after[path]),
+        sorted(before.keys() - after.keys()),
     )
+    of: dict[str, tuple[list[str], list[str], list[str]]] = {}
+    for number, paths in enumerate(kinds):
+        for path in paths:
+            folder = path.partition("/")[0]
+            of.setdefault(names.get(folder, folder), ([], [], []))[number].append(path)
+    return _numbered(*kinds, listed), {name: _numbered(*of[name], listed) for name in sorted(of)}
 
 
 def _own(old: Path, new: Path, listed: int | None) -> Changed:
@@ -187,11 +203,11 @@ def _own(old: Path, new: Path, listed: int | None) -> Changed:
         before |= {f"{name}/{path}": known for path, known in _stored(old, name).items()}
         after |= {f"{name}/{path}": known for path, known in _stored(new, name).items()}
     unlike = [path for path in before.keys() & after.keys() if before[path] != after[path]]
-    return _changed(before, after, [path for path in unlike if not _same_content(old, new, path)], listed)
+    changed = sorted(path for path in unlike if not _same_content(old, new, path))
+    return _numbered(sorted(after.keys() - before.keys()), changed, sorted(before.keys() - after.keys()), listed)
 
 
-def _changed(before: Collection[str], after: Collection[str], unlike: Iterable[str], listed: int | None) -> Changed:
-    created, changed, deleted = sorted({*after} - {*before}), sorted(unlike), sorted({*before} - {*after})
+def _numbered(created: list[str], changed: list[str], deleted: list[str], listed: int | None) -> Changed:
     return Changed(len(created), len(changed), len(deleted), created[:listed], changed[:listed], deleted[:listed])
 
 

@@ -31,6 +31,11 @@ class Errand:
         if self._stopped.is_set():
             raise Stopped
 
+    def pause(self, seconds: float) -> None:
+        """Raises Stopped, at once, when nobody waits any more."""
+        if self._stopped.wait(seconds):
+            raise Stopped
+
     def say(self, fraction: float | None, message: str) -> None:
         """How far it is, 0 to 1 or None for unknown."""
         self.check()

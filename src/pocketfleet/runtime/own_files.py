@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pocketfleet.errors import DiskTrouble
-from pocketfleet.runtime.copying import alike, copy_within
 from pocketfleet.runtime.disk import UNSUPPORTED, exchange_in, opened_folder
 from pocketfleet.runtime.errands import Errand
+from pocketfleet.runtime.file_copying import alike, copy_within
 
 #: Nanoseconds by which the change time of a file may lag behind the clock.
 _TICK = 20_000_000

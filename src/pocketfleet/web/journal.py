@@ -103,12 +103,16 @@ def operation(row: Operation, instance: Instance) -> Row:
 
 
 def losses(lost: Any) -> list[Row] | None:
-    """What going back loses, a row for each collection and one for files; None where nobody looked."""
+    """What going back loses, a row for each collection and one for its files; None where nobody looked."""
     if not isinstance(lost, dict):
         return None
     rows = [{"name": value(name, short=60), **_numbers(found)} for name, found in lost.get("records", {}).items()]
-    if any((files := _numbers(lost.get("files") or {})).values()):
-        rows.append({"name": value("Files"), **files})
+    files = lost.get("files_by_collection")
+    if isinstance(files, dict):
+        rows += [{"name": value(f"{name}: files", short=60), **_numbers(found)} for name, found in files.items()]
+    elif any((together := _numbers(lost.get("files") or {})).values()):
+        # written down by an earlier pocketfleet
+        rows.append({"name": value("Files"), **together})
     return rows
 
 

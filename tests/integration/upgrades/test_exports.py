@@ -50,4 +50,5 @@ async def test_everything_that_would_be_lost_is_in_it(tmp_path: Path) -> None:
     assert {record["id"]: record["text"] for record in found["created"]} == many
     assert found["changed"] == [{"id": "changed", "text": "after"}]
     assert summary["records"]["notes"]["deleted_ids"] == ["gone"]
+    assert summary["files_by_collection"]["notes"]["created_ids"] == ["c1/new/link.txt", "c1/new/two.txt"]
     assert (summary["version"], summary["from"], summary["to"]) == (1, "0.40.6", "0.36.9")

@@ -370,6 +370,14 @@ def test_going_back_says_what_is_lost_and_wants_the_name_typed(browser: Browser)
     said = shown(browser, path)
     assert "notes 3 1 0" in said
     assert "Files 2 0 0" in said
+    by_collection = {"notes": {"created": 1}, "<b>gone": {"created": 1, "deleted": 2}}
+    Operation.objects.filter(id=operation.id).update(
+        result={"lost": lost | {"files_by_collection": by_collection}, "snapshot": kept.id}
+    )
+    said = shown(browser, path)
+    assert "notes: files 1 0 0" in said
+    assert "<b>gone: files 1 0 2" in said
+    assert "Files 2 0 0" not in said
     refused = browser.post(f"{path}/back", do="back", name="shpo")
     assert refused.status_code == 422
     assert "Type “shop”" in refused.text

@@ -167,6 +167,7 @@ def test_a_refusal_is_told_as_it_is(cli: Cli, double: Double) -> None:
 LOST = {
     "records": {"posts": {"created": 3, "changed": 1, "deleted": 0, "created_ids": ["a", "b", "c"]}},
     "files": {"created": 2, "changed": 0, "deleted": 0},
+    "files_by_collection": {"posts": {"created": 2, "changed": 0, "deleted": 0}},
     "schema": [],
 }
 
@@ -179,7 +180,7 @@ def test_going_back_says_first_what_would_be_lost(cli: Cli, double: Double) -> N
     assert double.bodies("POST") == [{}]
     assert [line.split() for line in done.out.splitlines() if "posts" in line or "(files)" in line] == [
         ["posts", "3", "1", "0"],
-        ["(files)", "2", "0", "0"],
+        ["posts", "(files)", "2", "0", "0"],
     ]
     assert "pocketfleet rollback shop snapshot1234567 --accept-loss" in done.out
 

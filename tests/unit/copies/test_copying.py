@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketfleet.errors import DiskTrouble
-from pocketfleet.runtime import copying
+from pocketfleet.runtime import file_copying
 from pocketfleet.runtime.copying import copy_file, copy_tree, measure, plain, stays_inside
 from pocketfleet.runtime.disk import exchange
 from pocketfleet.runtime.errands import Errand, Stopped
@@ -193,7 +193,7 @@ def test_content_is_the_same_whatever_the_file_system_offers(
 
 
 def test_a_disk_that_gets_full_is_left_to_others(tenant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copying, "RESERVE", 10**18)
+    monkeypatch.setattr(file_copying, "RESERVE", 10**18)
     with pytest.raises(DiskTrouble, match="nearly full"):
         copy_tree(tenant, tmp_path / "copy", errand())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pocketfleet.errors import SnapshotUnusable
-from pocketfleet.runtime import copying, own_files, putting_back
+from pocketfleet.runtime import file_copying, own_files, putting_back
 from pocketfleet.runtime.errands import Errand, carry_out
 from pocketfleet.runtime.manifest import Manifest
 
@@ -201,7 +201,7 @@ async def test_a_full_disk_leaves_the_data_in_its_place(
     records: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot, _, live = records
-    monkeypatch.setattr(copying, "RESERVE", 10**18)
+    monkeypatch.setattr(file_copying, "RESERVE", 10**18)
     await hand_over(snapshot, live, timedelta(hours=1))
     for name in ("r1", "r2", "r3"):
         path = live / "pb_data/storage/c1" / name / "note.txt"

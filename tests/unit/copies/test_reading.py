@@ -125,12 +125,12 @@ def test_changes_between_two_copies(tmp_path: Path) -> None:
         "CREATE VIEW seen AS SELECT * FROM papers",
     )
     for folder, files in (
-        (old, {"c1/a/x": "1", "c1/b/y": "2"}),
-        (new, {"c1/b/y": "22", "c1/d/z": "4", "c1/d/thumbs_z/s": "4"}),
+        (old, {"c1/a/x": "1", "c1/b/y": "2", "gone/e/v": "5"}),
+        (new, {"c1/b/y": "22", "c1/d/z": "4", "c1/d/thumbs_z/s": "4", "c1/d/z.attrs": "{}"}),
     ):
         for name, content in files.items():
             path = folder / "pb_data" / "storage" / name
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
     found = inspect.changes_between(old, new)
     assert set(found.records) == {"papers"}
@@ -139,8 +139,11 @@ def test_changes_between_two_copies(tmp_path: Path) -> None:
     assert (found.files.created_ids, found.files.changed_ids, found.files.deleted_ids) == (
         ["c1/d/z"],
         ["c1/b/y"],
-        ["c1/a/x"],
+        ["c1/a/x", "gone/e/v"],
     )
+    of = {name: (one.created_ids, one.changed_ids, one.deleted_ids) for name, one in found.files_of.items()}
+    assert of == {"papers": (["c1/d/z"], ["c1/b/y"], ["c1/a/x"]), "gone": ([], [], ["gone/e/v"])}
+    assert found.besides["files_by_collection"]["papers"]["created"] == 1
     assert found.schema == ["papers", "seen"]
     assert found.own.total == 0
     assert not found.nothing
