@@ -105,7 +105,7 @@ def test_a_file_is_uploaded_and_restored(served: Served, page: Page, tmp_path: P
     file.write_bytes(b"PK" + bytes(3_000_000))
     go(page, served, "instances/shop/backups")
     page.set_input_files("#file", file)
-    page.get_by_role("button", name="Upload and restore").click()
+    page.get_by_role("button", name="Upload, rehearse and restore").click()
     page.wait_for_url("**/operations/*")
     upload = last("restore").params["upload"]
     assert served.config.upload(upload).stat().st_size == 3_000_002

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+
 from pocketfleet.domain.policies import Verdict
 from pocketfleet.domain.states import OperationState, Process
+from pocketfleet.logs import InstanceLog
 from pocketfleet.models import Backup, Instance, Operation, Rehearsal
 from pocketfleet.web.plainly import plain, value
 from pocketfleet.web.report_view import view_of
@@ -15,6 +18,8 @@ Row = dict[str, Any]
 _FAILED = (OperationState.FAILED, OperationState.ROLLED_BACK)
 #: Reasons and files that are shown; the report has all.
 _MOST = 5
+#: Of the log.
+_LINES = 10
 
 
 def way(instance: Instance) -> Row:
@@ -25,6 +30,7 @@ def way(instance: Instance) -> Row:
         "reason": value(instance.reason, short=600),
         "report": _report(instance),
         "failed": _failed(instance),
+        "log": _last_words(instance),
         "backups": _backups(instance),
     }
 
@@ -55,6 +61,15 @@ def _failed(instance: Instance) -> Row | None:
     if found is None or found.state not in _FAILED:
         return None
     return {"id": found.id, "to": found.params.get("release"), "why": value(found.error.get("detail"), short=600)}
+
+
+def _last_words(instance: Instance) -> list[str]:
+    """Of one that was stopped: what it said when it was tried last."""
+    if instance.power != "off":
+        return []
+    config = settings.CONFIG
+    log = InstanceLog(config.logs / instance.id, config.log_bytes, config.log_generations)
+    return [plain(line.text) for line in log.tail(_LINES)]
 
 
 def _backups(instance: Instance) -> list[Row]:

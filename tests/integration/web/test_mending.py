@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pocketfleet.actions import upgrades
@@ -27,8 +29,8 @@ def restored(shop: Instance, verdict: str = "changed", **params: str) -> Rehears
     given = {"snapshot": "", "backup": "", "upload": "", "rehearse": True, **params}
     operation = Operation.objects.create(kind="restore", instance=shop, params=given, actor="operator")
     found = report("planted")
-    reason = {"severity": "breaks", "section": "records", "source": "data", "where": "posts", "text": LOST}
-    reason |= {"detail": {}}
+    reason: dict[str, Any] = {"severity": "breaks", "section": "records", "source": "data", "where": "posts"}
+    reason |= {"text": LOST, "detail": {}}
     reasons = [reason] if verdict != "safe" else []
     counts = {"posts": {"before": 2, "after": None}}
     found |= {"kind": "restore", "verdict": verdict, "reasons": reasons, "from": shop.release, "to": shop.release}
@@ -123,3 +125,12 @@ def test_the_path_says_where_one_is(served: Served, browser: Browser) -> None:
     assert f"{backup.name} 3.4 MB, PocketBase 0.40.6" in said
     assert "from before a change of release" in said
     assert f"unzip {backup.name} -d shop" in said
+
+
+def test_a_backup_that_is_made_leads_on(browser: Browser) -> None:
+    shop = make_instance("shop", state="off")
+    browser.post("/instances/shop/backups/make", full="on")
+    operation = Operation.objects.get(kind="backup")
+    finish(operation, result={"name": "shop.zip"})
+    said = shown(browser, f"/instances/{shop.id}/operations/{operation.id}")
+    assert "The backup is made: shop.zip Download it On with mending" in said

@@ -198,6 +198,64 @@ def test_a_file_is_uploaded_and_restored(cli: Cli, shop: Double, tmp_path: Path)
     assert not any(request.url.path.endswith("/uploads") for request in shop.requests[before:])
 
 
+def rehearsed(verdict: str) -> dict[str, Any]:
+    """A rehearsal of a restore as the API shows it."""
+    counts = {"posts": {"before": 2, "after": None}, "notes": {"before": 3, "after": 3}}
+    report = {"kind": "restore", "reasons": [], "sections": {"records": {"facts": {"counts": counts}, "findings": []}}}
+    brief = {"id": "rehearsed123456", "from": "0.40.6", "to": "0.40.6", "kind": "restore", "reasons": []}
+    return {**brief, "verdict": verdict, "report": report}
+
+
+@pytest.mark.parametrize(
+    "words, state, verdict, code, said",
+    [
+        (
+            [],
+            "asking",
+            "changed",
+            3,
+            "Nothing was changed. To go on: pocketfleet restore shop mine.zip --accept-changes",
+        ),
+        (["--rehearse"], "succeeded", "changed", 0, "To do it: pocketfleet restore shop mine.zip --accept-changes"),
+        (["--rehearse"], "succeeded", "safe", 0, "To do it: pocketfleet restore shop mine.zip\n"),
+        (["--rehearse"], "succeeded", "broken", 0, "Verdict: broken: it does not work"),
+        ([], "failed", "broken", 1, "Mend that, and try again: pocketfleet restore shop mine.zip\n"),
+    ],
+)
+def test_a_rehearsed_restore_names_the_next_step(
+    cli: Cli, shop: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], state: str,
+    verdict: str, code: int, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("mine.zip").write_bytes(CONTENT)
+    ended = operation(state, kind="restore", verdict=verdict, result={"rehearsal": "rehearsed123456"})
+    ended["error"] = {"code": "restore_refused", "detail": "It does not start."} if state == "failed" else {}
+    shop.answers |= {
+        "POST /uploads": {"upload": "uploaded1234567", "size": 1, "sha256": BACKUP["sha256"]},
+        "POST /instances/shop/restore": {"operation": ended},
+        "GET /rehearsals/rehearsed123456": rehearsed(verdict),
+    }
+    done = cli("restore", "shop", "mine.zip", *words)
+    assert (done.code, said in done.out) == (code, True), done.out
+    assert "posts: 2 now, none afterwards" in done.out
+    assert "as many in 1 other collection" in done.out
+    assert cli("restore", "shop", "mine.zip", *words, "--json").json["state"] == state
+
+
+def test_how_a_restore_is_rehearsed_is_passed_on(cli: Cli, shop: Double) -> None:
+    result: dict[str, Any] = {"release": "0.40.6", "from": "0.40.6", "range": "0.40.6", "snapshot": None}
+    result |= {"left_out": [], "off": True}
+    shop.answers["POST /instances/shop/restore"] = {"operation": operation(result=result)}
+    for words, wanted in (
+        (["--accept-changes"], {"accept_changes": True}),
+        (["--report", "rehearsed123456"], {"rehearsal": "rehearsed123456"}),
+        (["--no-rehearsal"], {"rehearse": False}),
+    ):
+        done = cli("restore", "shop", "snapshot1234567", *words)
+        assert "pocketfleet power shop on" in done.err
+        assert shop.bodies("POST")[-1] == {"snapshot": "snapshot1234567", **wanted}
+
+
 def test_a_clone(cli: Cli, shop: Double) -> None:
     made = {
         "instance": instance(name="copy", id="copycopycopy123"),

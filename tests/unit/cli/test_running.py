@@ -20,6 +20,12 @@ def test_power(cli: Cli, double: Double, to: str) -> None:
     assert double.bodies("PATCH") == [{"power": to}]
 
 
+def test_stopping_one_that_fails_names_the_next_step(cli: Cli, double: Double) -> None:
+    failing = instance(state="failing", reason="bad.js does not load")
+    double.answers |= {"GET /instances/shop": failing, "PATCH /instances/shop": instance(power="off")}
+    assert "pocketfleet backup shop --full" in cli("power", "shop", "off").err
+
+
 def test_power_takes_on_and_off_alone(cli: Cli, double: Double) -> None:
     done = cli("power", "shop", "sideways")
     assert done.code == 2
