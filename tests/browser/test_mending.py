@@ -40,10 +40,8 @@ def test_each_step_leads_to_the_next(served: Served, open_page: OpenPage, shop: 
     backup = make_backup(served.config, shop)
     type(backup).objects.filter(id=backup.id).update(full=True)
     finish(last("backup"), result={"name": backup.name})
-    print(page.url, last("backup").id, last("backup").state, page.locator("#operation").inner_text(), page.locator("body").get_attribute("data-connected"))
-    page.wait_for_timeout(3000)
-    print(page.locator("#operation").inner_text(), page.locator("body").get_attribute("data-connected"))
-    page.get_by_role("link", name="On with mending").click(timeout=5000)
+    page.reload()
+    page.get_by_role("link", name="On with mending").click()
     with page.expect_download() as coming:
         page.get_by_role("link", name=f"Download {backup.name}").click()
     assert coming.value.path().read_bytes() == b"the zip"
@@ -68,6 +66,7 @@ def test_each_step_leads_to_the_next(served: Served, open_page: OpenPage, shop: 
     page.wait_for_url("**/operations/*")
     assert last("restore").params["accepted"] == found.id
     finish(last("restore"), result={"from": "0.40.6", "release": "0.40.6", "to": "0.40.6", "held_ms": 400})
+    page.reload()
     expect(page.locator("#operation")).to_contain_text("It is restored")
     page.click("#operation #power-on")
     shop.refresh_from_db()

@@ -6,6 +6,7 @@ A reason against it is what is missing or otherwise than now, and what does not 
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from pocketfleet.rehearsal.rounds import Round
 from pocketfleet.rehearsal.rules import Cell
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.changes import Changed, Changes
+from pocketfleet.runtime.still_files import quoted
+from pocketfleet.runtime.tables import named, opened
 
 #: Tables whose records come and go with each sign-in, and those of superusers, which are told under sign-in.
 _PASSING = {"_authOrigins", "_mfas", "_otps"}
@@ -67,6 +70,7 @@ def compare_replaced(now: Path, brought: Brought, after: Inspected) -> list[Find
     found += _of_files(_sizes(now), _sizes(brought.folder))
     if changes.own.total:
         found.append(_of_own(changes.own))
+    found += _of_passwords(now, brought.folder)
     if brought.gone:
         text = f"Superusers who get in now are not in it: {_some(brought.gone)}."
         detail = {"records": list(brought.gone)[:_LISTED]}
@@ -175,6 +179,39 @@ def _of_files(before: Mapping[str, int], after: Mapping[str, int]) -> list[Findi
     if more:
         text = f"{more} uploaded {_files(more)} {_is(more)} more than now."
         found.append(Finding(Severity.ADDED, Section.FILES, text, "storage"))
+    return found
+
+
+def _of_passwords(now: Path, then: Path) -> list[Finding]:
+    """Of people who are in both: those whose password is another one."""
+    found = []
+    with opened(then) as connection:
+        path = quoted(now / "pb_data" / "data.db")
+        connection.execute("ATTACH ? AS before", [f"file:{path}?mode=ro&immutable=1"])
+        afterwards, before = _people(connection, "main"), _people(connection, "before")
+        for name in sorted(afterwards.keys() & before.keys()):
+            (table, column), (old_table, old_column) = afterwards[name], before[name]
+            query = (
+                f"SELECT count(*) FROM main.{named(table)} AS a JOIN before.{named(old_table)} AS b ON a.id = b.id"  # noqa: S608 - names, quoted
+                f" WHERE a.{named(column)} IS NOT b.{named(old_column)}"
+            )
+            count = connection.execute(query).fetchone()[0]
+            if count:
+                whose = "superusers" if name in _SUPERUSERS else name
+                text = f"{count} of {whose} {'has' if count == 1 else 'have'} another password than now."
+                found.append(Finding(Severity.BREAKS, Section.TOKENS, text, f"{name}.password"))
+    return found
+
+
+def _people(connection: sqlite3.Connection, where: str) -> dict[str, tuple[str, str]]:
+    """Tables that hold passwords, and the columns that do, by the names that collections have from 0.23 on."""
+    rows = connection.execute(f"SELECT name FROM {where}.sqlite_master WHERE type = 'table'")  # noqa: S608
+    found = {}
+    for (table,) in rows.fetchall():
+        columns = {row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?, ?)", [table, where])}
+        if {"id", "tokenKey"} <= columns:
+            name = "_superusers" if table == "_admins" else table
+            found[name] = (table, "passwordHash" if "passwordHash" in columns else "password")
     return found
 
 

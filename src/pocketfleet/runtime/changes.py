@@ -1,6 +1,7 @@
 """What lies between two copies of an instance: records and files created, changed and deleted, by collection.
 
-Collections are matched by their ids, so one that was renamed is not all deleted and all created. Records are compared
+Collections are matched by their ids, so one that was renamed is not all deleted and all created; one that was made
+anew, by its name. Records are compared
 in the columns that both have: another release may have added some. Views have no records of their own.
 """
 
@@ -93,10 +94,10 @@ def changes_between(old: Path, new: Path, *, listed: int | None = LISTED) -> Cha
         was, now = _attached(connection, old), _collections(connection, "main")
         names = {key: str(found["name"]) for key, found in (was | now).items()}
         records = {}
-        for key in sorted(names, key=names.__getitem__):
-            found = _records(connection, was.get(key), now.get(key), listed)
+        for name, before, after in _pairs(was, now):
+            found = _records(connection, before, after, listed)
             if found.total:
-                records[names[key]] = found
+                records[name] = found
     schema = sorted(name for key, name in names.items() if was.get(key) != now.get(key))
     files, files_of = _files(old, new, names, listed)
     return Changes(records=records, files=files, files_of=files_of, own=_own(old, new, listed), schema=schema)
@@ -137,6 +138,21 @@ def _collections(connection: sqlite3.Connection, where: str) -> dict[str, dict[s
         for name, (key, kind) in _TO_COLLECTIONS.items():
             found[key] = {"name": name, "type": kind}
     return found
+
+
+def _pairs(
+    was: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]
+) -> list[tuple[str, dict[str, Any] | None, dict[str, Any] | None]]:
+    """Name, and collection before and after. One that was made anew under its old name is the same."""
+    anew = {str(one["name"]): key for key, one in now.items() if key not in was}
+    pairs: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]]
+    pairs = {key: (was.get(key), one) for key, one in now.items()}
+    for key, one in was.items():
+        if key not in now:
+            same = anew.get(str(one["name"]))
+            pairs[same or key] = (one, now[same] if same else None)
+    named_pairs = [(str((after or before or {})["name"]), before, after) for before, after in pairs.values()]
+    return sorted(named_pairs, key=lambda pair: pair[0])
 
 
 def _records(

@@ -71,7 +71,7 @@ SENTENCES = {
     "delete_instance": "deleted {instance}",
     "snapshot_instance": "took a snapshot of {instance}",
     "backup_instance": "backed up {instance}",
-    "restore_instance": "restored {instance}",
+    "restore_instance": "started a restore of {instance}",
     "clone_instance": "cloned {source} as {instance}",
     "import_instance": "imported {instance}",
     "upgrade_instance": "started an upgrade of {instance}",

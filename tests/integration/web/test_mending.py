@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pocketfleet.actions import upgrades
@@ -27,8 +29,8 @@ def restored(shop: Instance, verdict: str = "changed", **params: str) -> Rehears
     given = {"snapshot": "", "backup": "", "upload": "", "rehearse": True, **params}
     operation = Operation.objects.create(kind="restore", instance=shop, params=given, actor="operator")
     found = report("planted")
-    reason = {"severity": "breaks", "section": "records", "source": "data", "where": "posts", "text": LOST}
-    reason |= {"detail": {}}
+    reason: dict[str, Any] = {"severity": "breaks", "section": "records", "source": "data", "where": "posts"}
+    reason |= {"text": LOST, "detail": {}}
     reasons = [reason] if verdict != "safe" else []
     counts = {"posts": {"before": 2, "after": None}}
     found |= {"kind": "restore", "verdict": verdict, "reasons": reasons, "from": shop.release, "to": shop.release}

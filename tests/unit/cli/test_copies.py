@@ -243,7 +243,8 @@ def test_a_rehearsed_restore_names_the_next_step(
 
 
 def test_how_a_restore_is_rehearsed_is_passed_on(cli: Cli, shop: Double) -> None:
-    result = {"release": "0.40.6", "from": "0.40.6", "range": "0.40.6", "snapshot": None, "left_out": [], "off": True}
+    result: dict[str, Any] = {"release": "0.40.6", "from": "0.40.6", "range": "0.40.6", "snapshot": None}
+    result |= {"left_out": [], "off": True}
     shop.answers["POST /instances/shop/restore"] = {"operation": operation(result=result)}
     for words, wanted in (
         (["--accept-changes"], {"accept_changes": True}),
