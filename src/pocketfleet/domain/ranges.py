@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import nodesemver
 
@@ -49,6 +50,7 @@ def is_pin(text: str) -> bool:
     return text != LATEST and text.isascii() and nodesemver.valid(text.strip(), False) is not None
 
 
+@lru_cache(maxsize=20_000)
 def matches(text: str, version: Version) -> bool:
     """Whether npm would let the range take this version. `latest` takes any but pre-releases."""
     if text == LATEST:

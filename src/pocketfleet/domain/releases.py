@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 
 import nodesemver
 
@@ -35,8 +35,7 @@ class Version:
     @property
     def numbers(self) -> tuple[int, int, int]:
         """Major, minor, patch."""
-        major, minor, patch = self.text.partition("-")[0].split(".")
-        return int(major), int(minor), int(patch)
+        return _numbers(self.text)
 
     @property
     def line(self) -> str:
@@ -51,6 +50,13 @@ class Version:
 
     def __str__(self) -> str:
         return self.text
+
+
+@lru_cache(maxsize=5_000)
+def _numbers(text: str) -> tuple[int, int, int]:
+    # pages compare each release of the catalogue with many others
+    major, minor, patch = text.partition("-")[0].split(".")
+    return int(major), int(minor), int(patch)
 
 
 #: Releases that carry a system migration, from PocketBase's tags up to 0.39.11. Patch releases are among them, so

@@ -84,6 +84,8 @@ SENTENCES = {
     "download_backup": "downloaded the backup {name} of {instance}",
     "upload": "uploaded a file",
     "sign_in": "signed in",
+    "use_sign_in_link": "signed in by a link",
+    "fail_second_factor": "could not show the second factor of {person}",
     "make_sign_in_link": "made a sign-in link for {person}",
     "make_operator": "made {person} an operator",
     "take_operator_back": "took the operator's rights from {person}",
@@ -178,7 +180,7 @@ def _row(row: Audit, names: _Names) -> Row:
         "team_name": names.teams.get(row.team, ""),
         "address": row.address,
         "via": row.via,
-        "from_where": " ".join(part for part in (VIA.get(row.via, row.via), row.address) if part),
+        "from_where": ", ".join(part for part in (VIA.get(row.via, row.via), row.address) if part),
         "detail": row.detail,
     }
 

@@ -162,7 +162,7 @@ def _versions(config: Config) -> list[Check]:
     except (ValueError, KeyError, TypeError):
         known = {}
     return [
-        Check("PocketFleet", __version__),
+        Check("pocketfleet", __version__),
         Check("HAProxy", str(known.get("Version", "not known while the edge does not answer"))),
         Check("Python", platform.python_version()),
         Check("Django", django.get_version()),

@@ -22,11 +22,14 @@ class Value(NamedTuple):
 
 def plain(text: object) -> str:
     """Control characters and those that change the direction of writing as escapes (`\\u202e`)."""
+    said = str(text)[:LONGEST]
+    if said.isprintable():
+        return said  # nearly all of it
     return "".join(
         character
         if character in _KEPT or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
         else f"\\u{ord(character):04x}"
-        for character in str(text)[:LONGEST]
+        for character in said
     )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from django import template
+from django.template import Context
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from pocketfleet.web.assets import asset_url
 from pocketfleet.web.charts import size_words
+from pocketfleet.web.plainly import Value
+from pocketfleet.web.release_rows import rows
 from pocketfleet.web.zones import options
 
 register = template.Library()
@@ -28,6 +33,23 @@ def asset(name: str) -> str:
 def zones() -> SafeString:
     """The time zones of a `<datalist>`."""
     return options()
+
+
+@register.simple_tag(takes_context=True)
+def releases_of(context: Context, line: Mapping[str, Any]) -> SafeString:
+    """The releases of a line, on the page Versions."""
+    text = context.get("text") or ""
+    return rows(line["releases"], context["row"]["name"], text, may_pick=context["may"]["operate"])
+
+
+@register.filter
+def shown(value: Value | None) -> SafeString:
+    """Text that others wrote: short, with all of it behind that. A report has hundreds, and a template for each would
+    take most of its time."""
+    short, whole = value or ("", "")
+    if not whole:
+        return format_html('<span class="value">{}</span>', short)
+    return format_html('<details class="long"><summary>{}</summary><pre tabindex="0">{}</pre></details>', short, whole)
 
 
 @register.simple_tag

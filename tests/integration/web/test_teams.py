@@ -600,7 +600,7 @@ def test_health_says_what_is_not_well_and_what_to_do(served: Served, config: Con
     # neither HAProxy nor node runs in this test
     assert "edge: does not answer" in page
     assert "node: does not answer" in page
-    for text in ("Disk", "Memory", "Load", "File watchers", "Database", "HAProxy", "PocketFleet"):
+    for text in ("Disk", "Memory", "Load", "File watchers", "Database", "HAProxy", "pocketfleet"):
         assert f"<dt>{text}</dt>" in page
     assert "it &lt;b&gt;broke&lt;/b&gt;" in page
 

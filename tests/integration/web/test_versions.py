@@ -405,7 +405,7 @@ def test_a_real_report_is_shown_whole_and_harmless(browser: Browser, name: str) 
     answer = browser.http.get(f"/instances/shop/rehearsals/{found.id}")
     assert answer.status_code == 200
     page = answer.text
-    assert len(re.findall(r"<script\b", page)) == 3, "ours alone: htmx, app.js, versions.js"
+    assert len(re.findall(r"<script\b", page)) == 4, "ours alone: htmx, stream.js, app.js, versions.js"
     assert "<img src=x" not in page
     assert "onerror=alert(1)>" not in page
     assert "\u202e" not in page

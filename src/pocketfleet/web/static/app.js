@@ -30,6 +30,10 @@
     window.addEventListener("pageshow", (event) => event.persisted && open());
   }
 
+  // on a phone the tabs go on beyond the edge: the one that is open is to be seen
+  const tab = document.querySelector(".tabs [aria-current]");
+  if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;
+
   // the same words as tags.py, `duration`
   const duration = (seconds) => {
     for (const [size, unit] of [[86400, "day"], [3600, "hour"], [60, "minute"]]) {
