@@ -48,6 +48,9 @@ HEAD_TIMEOUT = 30.0
 IDLE_TIMEOUT = 95.0
 #: Seconds after which somebody who had too many requests open at once should try again.
 AT_ONCE_AGAIN = 1
+#: Bytes on their way to a client, which bound how fast one with a long way is served (2 to 5 MB/s at 100 ms; the kernel
+#: takes twice as much, if `net.core.wmem_max` lets it), and on their way from a PocketBase, which is near.
+CLIENT_BUFFER, SERVER_BUFFER = 256 * 1024, 64 * 1024
 #: Seconds until somebody who asks too much is told so.
 REFUSAL_DELAY = 0.25
 #: By this header those whom a team trusts, and nobody else, say for whom they ask.

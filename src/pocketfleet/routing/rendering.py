@@ -132,6 +132,8 @@ def _configuration(config: Config, connections: int) -> dict[str, object]:
         "cost": traffic.COST,
         "file_cost": traffic.FILE_COST,
         "at_once_seconds": protocol.AT_ONCE_AGAIN,
+        "client_buffer": protocol.CLIENT_BUFFER,
+        "server_buffer": protocol.SERVER_BUFFER,
         "refusal_ms": round(protocol.REFUSAL_DELAY * 1000),
         "strip_headers": "\n".join(_strip_lines()),
         "domain": config.domain,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +12,12 @@ from pocketfleet import config as configuration
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.errors import TooManyWakes, WokenTooOften
 from pocketfleet.operations import wakes as module
+from pocketfleet.operations.fleet import Fleet
+from pocketfleet.operations.places import TeamPlaces
+from pocketfleet.operations.resolve import Resolver
 from pocketfleet.operations.wakes import WakeBounds
+from pocketfleet.routing.gate import Question, Refuse
+from pocketfleet.runtime.supervisor import Supervisor
 
 
 class Yard:
@@ -125,3 +130,29 @@ async def test_without_a_number_nothing_is_remembered(home: Path) -> None:
         await yard.ask("loop")
         yard.running.clear()
     assert not yard.bounds._woken
+
+
+class OneInstance:
+    """A fleet of one that is ready, whatever it is asked for."""
+
+    def facts(self, instance_id: str) -> InstanceFacts:
+        return InstanceFacts(id=instance_id, name=instance_id, address="", release="", team="acme", ready=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"), [({"wakes_queued": 1}, "wakes_queued"), ({"wakes_per_minute": 1}, "woken_too_often")]
+)
+async def test_who_comes_too_late_is_told_when_to_come_again(home: Path, settings: dict[str, int], code: str) -> None:
+    yard = Yard(home, **settings)
+    tasks = await yard.asks("one")
+    if code == "woken_too_often":
+        await yard.finish(*tasks)
+        yard.running.clear()
+    resolver = Resolver(cast(Fleet, OneInstance()), cast(Supervisor, yard), cast(TeamPlaces, yard), yard.bounds)
+    asked = "two" if code == "wakes_queued" else "one"
+    answer = await resolver.resolve(Question(asked, False, "GET /"))
+    assert isinstance(answer, Refuse)
+    assert (answer.status, answer.code) == (503, code)
+    assert answer.retry_after is not None
+    assert answer.retry_after >= 1
+    await yard.finish(*tasks)
