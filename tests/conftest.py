@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pocketfleet import sealing
 from tests.ports import free_port as free_port
 
 # Django's settings read the configuration once, when they are first imported: give that a home nobody uses.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pocketfleet.web.settings")
 _SETTINGS_HOME = tempfile.mkdtemp(prefix="pf-")
 os.environ["POCKETFLEET_HOME"] = _SETTINGS_HOME
+# as the first start does
+sealing.make(Path(_SETTINGS_HOME) / "sealing.key")
 
 # How long an example takes says more about who else uses the machine than about what is tested.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
