@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 
+from pocketfleet import sealing
 from tests import scheduling
 from tests.ports import free_port as free_port
 
@@ -19,6 +20,8 @@ from tests.ports import free_port as free_port
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pocketfleet.web.settings")
 _SETTINGS_HOME = tempfile.mkdtemp(prefix="pf-")
 os.environ["POCKETFLEET_HOME"] = _SETTINGS_HOME
+# as the first start does
+sealing.make(Path(_SETTINGS_HOME) / "sealing.key")
 
 # How long an example takes says more about who else uses the machine than about what is tested.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,10 +9,8 @@ import django
 
 django.setup()
 
-from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
-from pocketfleet import sealing  # noqa: E402
 from pocketfleet.models import Audit, Change, Instance, Operation, Release, Source, User  # noqa: E402
 from pocketfleet.operations.database import Database  # noqa: E402
 
@@ -30,6 +28,5 @@ async def empty_database() -> AsyncIterator[Database]:
 
 def _prepare() -> None:
     call_command("migrate", verbosity=0)
-    sealing.make(settings.CONFIG.sealing_key_path)
     for table in (Operation, Instance, Release, Source, Audit, Change, User):
         table.objects.all().delete()

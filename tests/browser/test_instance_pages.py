@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pocketfleet.actions import events, observations
+from pocketfleet.actions.sealed import opened
 from pocketfleet.logs import InstanceLog
 from pocketfleet.models import Instance
 from tests.browser.conftest import OpenPage
@@ -97,7 +98,7 @@ def test_secrets_go_in_and_never_come_out(served: Served, page: Page) -> None:
     page.fill("#value", "good\nmorning")
     page.get_by_role("button", name="Set").click()
     expect(page.locator("tbody td").first).to_have_text("GREETING")
-    assert Instance.objects.get(id=shop.id).secrets == {"GREETING": "good\nmorning"}
+    assert opened(Instance.objects.get(id=shop.id).secrets) == {"GREETING": "good\nmorning"}
     assert "morning" not in page.content()
     page.get_by_role("button", name="Remove GREETING").click()
     expect(page.get_by_text("No secrets yet")).to_be_visible()

@@ -12,7 +12,7 @@ from pocketfleet.config import Config
 from pocketfleet.domain import hostnames
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.domain.states import Power
-from pocketfleet.errors import InstanceNotFound
+from pocketfleet.errors import InstanceNotFound, SecretsSealed
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.traffic import Traffic
 from pocketfleet.routing.routes import Routes
@@ -53,6 +53,7 @@ class Fleet:
         await self._traffic.load(everything)
         await self._routes.replace_hosts(hosts)
         self._awake_limits = await self._database.call(limits.awake_limits)
+        self._try_key(everything)
         log.info("fleet loaded instances=%d", len(self._facts))
 
     async def renew(self, ids: Iterable[str]) -> dict[str, tuple[InstanceFacts | None, InstanceFacts | None]]:
@@ -124,6 +125,14 @@ class Fleet:
             log_folder=self._config.logs / facts.id,
             run_folder=self._config.run,
         )
+
+    def _try_key(self, everything: Iterable[InstanceFacts]) -> None:
+        """Now, so that the first wake need not load what opens secrets, and a wrong key is known before it."""
+        some = next((facts.secrets for facts in everything if facts.secrets), {})
+        try:
+            sealed.opened(some)
+        except SecretsSealed as error:
+            log.error("%s", error.detail)
 
     def _remember(self, key: str, facts: InstanceFacts | None) -> None:
         self._always_awake.discard(key)

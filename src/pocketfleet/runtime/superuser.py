@@ -11,10 +11,10 @@ import subprocess
 from pathlib import Path
 
 from pocketfleet.domain.redaction import redact
-from pocketfleet.errors import ReleaseUnusable
+from pocketfleet.errors import DiskTrouble, ReleaseUnusable
 from pocketfleet.runtime.guest import Guest, make_folders
 from pocketfleet.runtime.lock import Lock, lock_path, take_lock
-from pocketfleet.runtime.still_files import open_at_rest
+from pocketfleet.runtime.still_files import open_at_rest, plain
 
 #: Seconds that one of PocketBase's commands may take: system migrations of old data included.
 _COMMAND_SECONDS = 120
@@ -43,6 +43,7 @@ async def create_superuser(guest: Guest, email: str, password_hash: str, *, lock
 def _create(guest: Guest, email: str, password_hash: str, lock: Lock) -> None:
     table, column = ("_superusers", "password") if guest.has_superusers else ("_admins", "passwordHash")
     password = "".join(secrets.choice(_LETTERS) for _ in range(40))
+    _check_plain(guest)
     if guest.has_superusers:
         _run(guest, lock, "superuser", "upsert", email, password)
     else:
@@ -50,6 +51,21 @@ def _create(guest: Guest, email: str, password_hash: str, lock: Lock) -> None:
         verb = "update" if _exists(guest, email) else "create"
         _run(guest, lock, "admin", verb, email, password)
     _set_hash(guest, table, column, email, password_hash)
+
+
+def _check_plain(guest: Guest) -> None:
+    """PocketBase's own command follows links: what it will open is the tenant's own. Raises DiskTrouble."""
+    for name in ("data.db", "auxiliary.db", "logs.db"):
+        try:
+            with plain(guest.data_folder / name, guest.folder):
+                pass
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            path = guest.data_folder / name
+            raise DiskTrouble(
+                f"{path} is a link of some kind; put the database itself there.", path=str(path)
+            ) from error
 
 
 def _exists(guest: Guest, email: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from pocketfleet.actions import copies
 from pocketfleet.actions.copies import Origin
 from pocketfleet.actions.instances import change_secrets
+from pocketfleet.actions.sealed import opened
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import NameTaken, WrongUsage
 from pocketfleet.models import Instance
@@ -40,7 +41,7 @@ async def test_a_clone_is_its_own_and_its_mail_is_off(yard: Yard, version: str) 
     assert after.result["switched_off"] == ["mail"]
     assert list(yard.workshop.supervisor.awake()) == [instance.id]
     row = await yard.row(clone)
-    assert (row.name, row.release, row.range, row.secrets) == ("copy", version, version, {"KEY": "value"})
+    assert (row.name, row.release, row.range, opened(row.secrets)) == ("copy", version, version, {"KEY": "value"})
     assert row.ready
     assert row.superuser_email == EMAIL
     copied = await yard.wake(clone)

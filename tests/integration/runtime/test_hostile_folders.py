@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from pocketfleet.config import Config
-from pocketfleet.errors import PocketfleetError, SnapshotUnusable
+from pocketfleet.errors import DiskTrouble, PocketfleetError, SnapshotUnusable
 from pocketfleet.operations import files
 from pocketfleet.rehearsal.lint import sources
 from pocketfleet.runtime import beneath, fences, inspect, request_log, still_files, superusers, switching_off
@@ -31,6 +32,7 @@ from pocketfleet.runtime.errands import Errand
 from pocketfleet.runtime.guest import Guest, make_folders
 from pocketfleet.runtime.sizes import measure_folder
 from pocketfleet.runtime.snapshots import SnapshotStore
+from pocketfleet.runtime.superuser import create_superuser
 from pocketfleet.runtime.taking import fingerprints
 from tests.pocketbases import NEWEST, executable
 
@@ -324,6 +326,19 @@ def test_every_trap_in_every_place(kept: Path, home: Path, name: str) -> None:
         leaks = [str(path) for path in town.written() if CANARY.encode() in path.read_bytes()]
         assert leaks == [], where
         shutil.rmtree(town.home)
+
+
+async def test_pocketbases_own_command_which_follows_links_is_not_even_run(model: Path, home: Path) -> None:
+    never = dataclasses.replace(Town(home / "0").guest, executable=Path("/bin/false"))
+    for number, (trap, place) in enumerate(TRAPS):
+        if place in ("pb_data", "pb_data/data.db", "pb_data/auxiliary.db"):
+            town = fresh(model, home / str(number))
+            trap(town, place)
+            guest = dataclasses.replace(never, folder=town.mine, run_folder=town.home / "run")
+            before = town.outside()
+            with pytest.raises((DiskTrouble, OSError)):
+                await create_superuser(guest, "new@example.org", "$2y$")
+            assert town.outside() == before
 
 
 def test_without_traps_everything_works(kept: Path, home: Path) -> None:

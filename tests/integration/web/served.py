@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from django.test import override_settings
 
-from pocketfleet import control
+from pocketfleet import control, sealing
 from pocketfleet.config import Config, load
 
 control.set_up_django()
@@ -68,6 +68,7 @@ def fresh_tables(template: Path, config: Config) -> None:
     """A copy of the template in this home, and the operator's token of this start; nobody has tried anything yet."""
     cache.clear()
     shutil.copyfile(template, config.sqlite_file)
+    sealing.make(config.sealing_key_path)
     config.operator_file.write_text(json.dumps({"url": config.public_url, "token": OPERATOR_TOKEN}))
 
 
