@@ -45,12 +45,13 @@ def taken(check: Callable[[], Any]) -> Any:
     """What came of it; None where it was refused in words that can be shown and sent."""
     try:
         return check()
-    except PocketfleetError as refused:
-        assert 400 <= refused.status < 500, refused
-        assert refused.detail
-        assert len(refused.detail) < 1000
-        json.dumps(refused.as_problem())
-        return None
+    except PocketfleetError as error:
+        refused = error
+    assert 400 <= refused.status < 500, refused
+    assert refused.detail
+    assert len(refused.detail) < 1000
+    json.dumps(refused.as_problem())
+    return None
 
 
 @EXAMPLES
