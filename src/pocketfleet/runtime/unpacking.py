@@ -138,7 +138,8 @@ class _Bounded(io.BufferedReader):
 
 
 def _is_folder(info: zipfile.ZipInfo) -> bool:
-    if not info.is_dir():
+    # its own `is_dir` fails over an empty name
+    if not info.filename.endswith("/"):
         return False
     _checked_path(info)
     if info.file_size:

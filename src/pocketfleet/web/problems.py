@@ -9,7 +9,7 @@ import sys
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -26,6 +26,7 @@ from pocketfleet.errors import (
     TooLarge,
     TooManyAttempts,
     WrongRequest,
+    WrongUsage,
 )
 
 log = logging.getLogger("pocketfleet.web")
@@ -100,6 +101,9 @@ def of_exception(error: Exception) -> PocketfleetError:
         return error
     if isinstance(error, RequestDataTooBig):
         return TooLarge()
+    if isinstance(error, DataError):
+        log.warning("the database refused what it was given: %s", error)
+        return _unkept()
     log.exception("a request failed", exc_info=error)
     return _of_database(error) or PocketfleetError(_UNEXPECTED)
 
@@ -115,6 +119,11 @@ def _of_database(error: BaseException | None) -> PocketfleetError | None:
         "the disk of SQLite's file full or away?",
         retry_after=_DATABASE_BACK,
     )
+
+
+def _unkept() -> PocketfleetError:
+    """What SQLite keeps and PostgreSQL does not: a NUL in a text or in JSON, a number that its column cannot hold."""
+    return WrongUsage("A text in it holds a NUL character, or something in it is larger than what can be kept.")
 
 
 def not_from_here(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -144,4 +153,7 @@ def too_many(request: HttpRequest) -> HttpResponse:
 
 def unexpected(request: HttpRequest) -> HttpResponse:
     """Django's handler of 500; Django has written the exception to the log, and calls this while it is handled."""
-    return answer(request, _of_database(sys.exc_info()[1]) or PocketfleetError(_UNEXPECTED))
+    error = sys.exc_info()[1]
+    if isinstance(error, DataError):
+        return answer(request, _unkept())
+    return answer(request, _of_database(error) or PocketfleetError(_UNEXPECTED))

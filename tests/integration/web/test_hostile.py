@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+from typing import NoReturn
+
+import pytest
+from django.db import DataError
 
 from pocketfleet.models import Change, Instance, Operation
+from pocketfleet.web import reading
 from tests.integration.web.served import Served, make_instance
 
 API = "/api/v1"
@@ -190,3 +195,16 @@ def test_secrets_and_passwords_never_come_out(served: Served) -> None:
         assert "$2b$" not in text
         assert "correct horse" not in text
     assert "SMTP_PASSWORD" in texts[1]
+
+
+def test_what_postgresql_alone_refuses_is_no_fault_of_the_server(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> NoReturn:
+        raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+
+    browser = served.browser()
+    monkeypatch.setattr(reading, "releases", refuse)
+    answer = served.operator.get(f"{API}/releases?line=%00")
+    assert (answer.status_code, answer.json()["code"]) == (422, "wrong_usage")
+    assert browser.http.get("/releases").status_code == 422

@@ -219,6 +219,8 @@ def lie(raw: bytearray, chance: random.Random) -> None:
         ]
     )
     places = [at for at in range(len(raw) - 46) if raw.startswith(record, at)]
+    if not places:
+        return
     at, (offset, size) = chance.choice(places), chance.choice(fields)
     value = chance.choice([0, 1, 9, 0x4000, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF, len(raw), chance.getrandbits(32)])
     raw[at + offset : at + offset + size] = (value & ((1 << size * 8) - 1)).to_bytes(size, "little")
@@ -296,6 +298,10 @@ def test_folders_count_as_files_do(place: Place, honest: bytes, tmp_path: Path) 
     assert place.unpack(packed(tmp_path, honest, deep)) is None
     assert place.unpack(packed(tmp_path, honest, [("storage/" + "d/" * 200 + "x", 0, b"", b"")])) is None
     assert place.unpack(packed(tmp_path, honest, deep[:5])) is not None
+
+
+def test_an_entry_without_a_name_is_refused(place: Place, honest: bytes, tmp_path: Path) -> None:
+    assert place.unpack(packed(tmp_path, honest, [("", 0, b"", b"x")])) is None
 
 
 def test_a_folder_with_a_databases_name_is_refused(place: Place, honest: bytes, tmp_path: Path) -> None:
