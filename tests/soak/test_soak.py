@@ -29,7 +29,7 @@ def _soaked(seconds: float, instances: int, clients: int, seed: int, pause: floa
 
 @pytest.mark.timeout(600)
 def test_a_minute_of_everything() -> None:
-    summary = _soaked(75, 12, 4, 20261125, pause=0.05)
+    summary = _soaked(60, 12, 4, 20261125, pause=0.05)
     assert not summary.troubles, summary
     assert summary.writes["read back"] > 200, summary
     began = {name.partition(":")[0] for name, count in summary.operations.items() if count}
