@@ -427,6 +427,12 @@ class AddressTaken(PocketfleetError):
     code = "address_taken"
 
 
+class SandboxUnavailable(PocketfleetError):
+    """Instances cannot be locked in here."""
+
+    code = "sandbox_unavailable"
+
+
 class HomeInUse(PocketfleetError):
     """Another pocketfleet runs on this home."""
 

@@ -65,9 +65,13 @@ class Node:
         from pocketfleet.operations.watch import Watcher
         from pocketfleet.routing.counters import Counters
         from pocketfleet.routing.routes import Routes
+        from pocketfleet.runtime.commands import Commander, PlainCommander
         from pocketfleet.runtime.idle import IdleSweeper
         from pocketfleet.runtime.output import LogKeeper
         from pocketfleet.runtime.process_runner import ProcessRunner
+        from pocketfleet.runtime.runner import Runner
+        from pocketfleet.runtime.sandbox import rights
+        from pocketfleet.runtime.sandbox.runner import SandboxRunner
         from pocketfleet.runtime.snapshots import SnapshotStore
         from pocketfleet.runtime.sources import configured_sources
         from pocketfleet.runtime.store import ReleaseStore
@@ -80,7 +84,13 @@ class Node:
         self.routes = Routes(config)
         self.counters = Counters(config)
         self.store = ReleaseStore(config, configured_sources(config))
-        self.fleet = Fleet(config, self.database, self.routes, self.store)
+        sandboxed, why_not = rights.choose(config)
+        log.info("sandbox %s", "on" if sandboxed else f"off: {why_not}")
+        #: None where instances run as node does
+        self.sandbox = SandboxRunner(config, rights.means(config)) if sandboxed else None
+        runner: Runner = self.sandbox or ProcessRunner(config)
+        commander: Commander = self.sandbox or PlainCommander()
+        self.fleet = Fleet(config, self.database, self.routes, self.store, sandboxed=sandboxed)
         self.seen = SeenWriter(self.database)
         self.usage = UsageWriter(self.database, self.counters)
         self.sizes = Sizes(config.instances, self.usage.measured)
@@ -93,7 +103,7 @@ class Node:
         )
         self.open_routes = HeldRoutes(self.routes, self.gate)
         self.supervisor = Supervisor(
-            ProcessRunner(config),
+            runner,
             guest_of=self.fleet.guest,
             routes=self.open_routes,
             parked=self.gate.parked,
@@ -113,6 +123,7 @@ class Node:
             fleet=self.fleet,
             gate=self.gate,
             snapshots=SnapshotStore(config),
+            commander=commander,
         )
         self.engine = Engine(PLANS, self.tools, self.database, ended=self.sizes.changed)
         self.clock = Clock(self.tools)
@@ -126,7 +137,9 @@ class Node:
         self.watcher = Watcher(self.tools, self.counters.read)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 gate and entrance; then the changes."""
+        """1 sandbox, 2 facts, 3 holds, 4 adopt, 5 routes, 6 open operations, 7 gate and entrance; then the changes."""
+        if self.sandbox is not None:
+            await asyncio.to_thread(self.sandbox.prepare)
         self._last = await self.database.call(_last_change)
         self.store.sweep()
         await self.fleet.load()
@@ -244,6 +257,8 @@ class Node:
         await self.reconciler.stop()
         await self.engine.stop()
         await self.supervisor.stop_all()
+        if self.sandbox is not None:
+            await asyncio.to_thread(self.sandbox.close)
         await self.logs.drain()
         await self.seen.flush()
         await self.usage.write()

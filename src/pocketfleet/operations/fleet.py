@@ -10,6 +10,7 @@ from typing import Protocol
 from pocketfleet.actions import limits, observations
 from pocketfleet.config import Config
 from pocketfleet.domain import hostnames
+from pocketfleet.domain.addresses import sandboxed_address
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.domain.states import Power
 from pocketfleet.errors import InstanceNotFound
@@ -30,8 +31,12 @@ class Executables(Protocol):
 class Fleet:
     """The facts of all instances by id, and their hosts at the edge."""
 
-    def __init__(self, config: Config, database: Database, routes: Routes, executables: Executables) -> None:
+    def __init__(
+        self, config: Config, database: Database, routes: Routes, executables: Executables, *, sandboxed: bool = False
+    ) -> None:
+        """`sandboxed`: whether instances are reached where the sandbox has them."""
         self._config = config
+        self._sandboxed = sandboxed
         self._database = database
         self._routes = routes
         self._executables = executables
@@ -106,12 +111,13 @@ class Fleet:
             release=facts.release,
             executable=self._executables.path(facts.release),
             folder=self._config.instances / facts.id,
-            address=facts.address,
+            address=sandboxed_address(facts.address) if self._sandboxed else facts.address,
             port=self._config.guest_port,
             secrets=facts.secrets,
             dev=facts.dev,
             log_folder=self._config.logs / facts.id,
             run_folder=self._config.run,
+            limits=self._config.guest_limits,
         )
 
     def _remember(self, key: str, facts: InstanceFacts | None) -> None:

@@ -149,6 +149,8 @@ def _take_own(own: int | None, path: Path) -> None:
     fresh = path.with_name(f".own-{path.name}"[:255])
     try:
         shutil.copy2(path, fresh, follow_symlinks=False)
+        if os.geteuid() == 0:
+            os.chown(fresh, known.st_uid, known.st_gid)
         fresh.rename(path)
     except OSError as error:
         fresh.unlink(missing_ok=True)

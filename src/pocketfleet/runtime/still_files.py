@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pocketfleet.errors import DiskTrouble
+from pocketfleet.runtime.owners import as_owner
 
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
@@ -36,15 +37,17 @@ def is_clean(path: Path) -> bool:
 def open_at_rest(path: Path, below: Path) -> Iterator[sqlite3.Connection]:
     """Read and write, autocommit; leaves no `-wal` or `-shm` behind. The caller holds the instance's lock.
 
+    As the user who owns the folder `below`, in whose thread alone this happens, so without an `await` within.
     Raises DiskTrouble where the file is not plain; sqlite3.Error as it comes.
     """
     if not is_plain(path, below):
         raise DiskTrouble(f"{path} is missing, or a link of some kind; put the database itself there.", path=str(path))
-    connection = sqlite3.connect(f"file:{quoted(path)}?mode=rw", uri=True, timeout=5, isolation_level=None)
-    try:
-        yield connection
-    finally:
-        connection.close()
+    with as_owner(below):
+        connection = sqlite3.connect(f"file:{quoted(path)}?mode=rw", uri=True, timeout=5, isolation_level=None)
+        try:
+            yield connection
+        finally:
+            connection.close()
 
 
 @contextlib.contextmanager
