@@ -100,6 +100,9 @@ class Config:
     instance_processes: int = setting(512, "Processes and threads that an instance may have; 0 for any.")
     instance_open_files: int = setting(8192, "Files and connections that each of its processes may have open.")
     instance_file_bytes: int = setting(0, "Bytes that a file of an instance may have; 0 for any.")
+    instance_storage: int = setting(
+        0, "Bytes of an instance's files; over them it sleeps until there is room; 0 for any."
+    )
     log_level: str = setting("INFO", "How much pocketfleet's own logs say: DEBUG, INFO, WARNING or ERROR.")
 
     @property
@@ -341,7 +344,7 @@ def _check(config: Config) -> Config:
             refuse(name, "it must be at least 1.")
     counted = ("edge_threads", "starts_at_once", "quarantine", "snapshots_daily", "snapshots_weekly", "watch_seconds")
     ours = ("team_awake", "team_storage", "instance_memory", "instance_cpus", "instance_processes")
-    for name in (*counted, *ours, "instance_open_files", "instance_file_bytes"):
+    for name in (*counted, *ours, "instance_open_files", "instance_file_bytes", "instance_storage"):
         if getattr(config, name) < 0:
             refuse(name, "it must be at least 0.")
     if not config.bind:

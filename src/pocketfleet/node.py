@@ -52,6 +52,7 @@ class Node:
         from pocketfleet.operations.fleet import Fleet
         from pocketfleet.operations.follow import Follower
         from pocketfleet.operations.held import HeldRoutes
+        from pocketfleet.operations.limits import Limits
         from pocketfleet.operations.places import TeamPlaces
         from pocketfleet.operations.plans import PLANS
         from pocketfleet.operations.reconcile import Reconciler
@@ -93,7 +94,12 @@ class Node:
         self.fleet = Fleet(config, self.database, self.routes, self.store, sandboxed=sandboxed)
         self.seen = SeenWriter(self.database)
         self.usage = UsageWriter(self.database, self.counters)
-        self.sizes = Sizes(config.instances, self.usage.measured)
+        self.sizes = Sizes(
+            config.instances,
+            self._measured,
+            limited=bool(config.instance_storage),
+            processes=self.sandbox.processes if self.sandbox else lambda instance_id: (),
+        )
         self.logs = LogKeeper(config)
         self.gate = Gate(
             config.gate_socket,
@@ -112,6 +118,7 @@ class Node:
             log=self.logs.of,
             config=config,
         )
+        self.limits = Limits(self.fleet, self.supervisor, self.database, config.instance_storage)
         self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
         self.places = TeamPlaces(self.fleet, self.supervisor, self.sweeper)
         self.resolver = Resolver(self.fleet, self.supervisor, self.places)
@@ -172,6 +179,7 @@ class Node:
             "seen": self.seen.run,
             "usage": self.usage.run,
             "sizes": self.sizes.run,
+            "limits": self.limits.run,
             "logs": self.logs.run,
             "idle": self.sweeper.run,
             "awake": partial(_every, 1.0, self.reconciler.keep_awake),
@@ -241,6 +249,11 @@ class Node:
         self.seen.put(seen)
         self.usage.seen(seen)
         self.sizes.seen(seen)
+        self.limits.seen(seen)
+
+    def _measured(self, instance_id: str, size: int) -> None:
+        self.usage.measured(instance_id, size)
+        self.limits.measured(instance_id, size)
 
     def _restores(self, instance_id: str) -> None:
         self.supervisor.expect_restart(instance_id)

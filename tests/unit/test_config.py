@@ -80,6 +80,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "instance_processes": ("50", "50", 50),
     "instance_open_files": ("1000", "1000", 1000),
     "instance_file_bytes": ("5000000", "5000000", 5_000_000),
+    "instance_storage": ("9000000", "9000000", 9_000_000),
     "log_level": ("DEBUG", '"DEBUG"', "DEBUG"),
 }
 #: a field that may only stand beside another one

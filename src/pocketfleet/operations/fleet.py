@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,9 @@ from pocketfleet.routing.routes import Routes
 from pocketfleet.runtime.guest import Guest
 
 log = logging.getLogger(__name__)
+
+#: Seconds that an instance which is over its storage may be awake for its owner to make room.
+_ROOM_SECONDS = 600.0
 
 
 class Executables(Protocol):
@@ -43,6 +47,9 @@ class Fleet:
         self._facts: dict[str, InstanceFacts] = {}
         #: kept beside the facts so that keeping them awake costs nothing for all others
         self._always_awake: set[str] = set()
+        #: those that use more storage than they may, and until when (monotonic) one may be awake all the same
+        self._full: set[str] = set()
+        self._excused: dict[str, float] = {}
         #: of teams that have one of their own
         self._awake_limits: dict[str, int] = {}
 
@@ -90,9 +97,27 @@ class Fleet:
         return [key for key in self._always_awake if self.may_run(key) and not self._facts[key].hold]
 
     def may_run(self, instance_id: str) -> bool:
-        """Whether it exists, is complete, switched on and not suspended."""
+        """Whether it exists, is complete, switched on, not suspended and not over its storage."""
         facts = self._facts.get(instance_id)
-        return facts is not None and facts.ready and facts.power == Power.ON and not facts.suspended
+        able = facts is not None and facts.ready and facts.power == Power.ON and not facts.suspended
+        return able and not self.must_make_room(instance_id)
+
+    def is_full(self, instance_id: str, full: bool) -> None:
+        """Take note that it uses more storage than it may, or does not any more."""
+        if full:
+            self._full.add(instance_id)
+        else:
+            self._full.discard(instance_id)
+            self._excused.pop(instance_id, None)
+
+    def excuse(self, instance_id: str) -> None:
+        """Its owner asked for something: let it be awake for a while, so that room can be made in it."""
+        if instance_id in self._full:
+            self._excused[instance_id] = time.monotonic() + _ROOM_SECONDS
+
+    def must_make_room(self, instance_id: str) -> bool:
+        """Whether it uses more storage than it may, and is not excused."""
+        return instance_id in self._full and self._excused.get(instance_id, 0) < time.monotonic()
 
     def idle_timeout(self, instance_id: str) -> float | None:
         """Seconds without a request after which it sleeps; None for never."""

@@ -10,6 +10,11 @@ from pocketfleet.operations.places import TeamPlaces
 from pocketfleet.routing.gate import Go, Question, Refuse
 from pocketfleet.runtime.supervisor import Supervisor
 
+_FULL = (
+    "This instance has used up its storage and sleeps until there is room; nothing is lost. "
+    "Its owner finds the next step in its feed."
+)
+
 
 class Resolver:
     """Power and suspension first, then the supervisor; the reason of a failed start is for its owner only."""
@@ -26,6 +31,8 @@ class Resolver:
             refusal = _refusal(facts)
             if refusal is not None:
                 return refusal
+            if self._fleet.must_make_room(facts.id):
+                return Refuse(507, "storage_full", _FULL, None)
             async with self._places.of(facts):
                 address = await self._supervisor.ensure(facts.id, cause=question.cause, suspect=question.stale)
             return Go(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from pocketfleet.runtime import tables
 from pocketfleet.runtime.copying import copy_tree
 from pocketfleet.runtime.errands import Errand, carry_out
 from pocketfleet.runtime.guest import make_folders
+from pocketfleet.runtime.owners import own
 from pocketfleet.runtime.switching_off import write_settings
 
 #: Left out of clones: nothing of a rehearsal reads backups, and they may be larger than all the rest.
@@ -71,6 +73,8 @@ async def make_clone(snapshot: Path, work: Path, release: Release, surroundings:
     def copy(errand: Errand) -> None:
         copy_tree(snapshot, folder, errand, skip=lambda path: path == _LEFT_OUT, ours=True)
         make_folders(folder)
+        # a copy keeps its owner, the instance's user, and a clone runs as we do
+        own(folder, os.geteuid())
 
     await carry_out(copy)
     room = await asyncio.to_thread(make_room, release.executable, folder, work / "room", place)

@@ -29,6 +29,7 @@ from pocketfleet.domain.redaction import redact
 from pocketfleet.errors import ReleaseUnusable
 from pocketfleet.rehearsal import inside
 from pocketfleet.runtime.sandbox.contents import READABLE, linked_with
+from pocketfleet.runtime.sandbox.filter import program
 
 _log = logging.getLogger(__name__)
 
@@ -140,6 +141,8 @@ class Confined:
         """
         for name in ("socket", "output"):
             (room.control / name).unlink(missing_ok=True)
+        if room.place.sandboxed:
+            (room.control / "filter").write_bytes(program())
         process = await asyncio.create_subprocess_exec(
             *_command(room),
             stdin=subprocess.PIPE,
@@ -281,7 +284,7 @@ def _inner_base(*, with_proc: bool) -> list[str]:
 
 
 def _inner(executable: Path, folder: Path) -> list[str]:
-    flags = [*_inner_base(with_proc=_proc_can_be_mounted()), "--json-status-fd", "{status}"]
+    flags = [*_inner_base(with_proc=_proc_can_be_mounted()), "--json-status-fd", "{status}", "--seccomp", "{filter}"]
     for path in [*linked_with(executable), *READABLE]:
         flags += ["--ro-bind-try", path, path]
     flags += ["--ro-bind", str(executable), "/pocketbase", "--bind", str(folder), "/instance"]

@@ -89,6 +89,10 @@ class Cgroups:
                     return True
         return False
 
+    def processes(self, instance_id: str) -> list[int]:
+        """Pids of all that is in it."""
+        return [int(pid) for pid in _words(self._folder("pids", instance_id) / "cgroup.procs")]
+
     def remove(self, instance_id: str) -> None:
         """Whatever is in it is killed; it is gone. Raises OSError where something in it does not die."""
         for folder in self._folders(instance_id):

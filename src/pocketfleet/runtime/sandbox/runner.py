@@ -89,6 +89,10 @@ class SandboxRunner(LocalRunner):
             if not self._means.cgroups.present():
                 self._means.firewall.unload()
 
+    def processes(self, instance_id: str) -> list[int]:
+        """Pids of all that an instance runs."""
+        return self._means.cgroups.processes(instance_id)
+
     def seen(self, guest: Guest) -> Guest:
         """See Commander."""
         return as_seen_inside(guest)
