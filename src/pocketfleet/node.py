@@ -85,7 +85,8 @@ class Node:
         self.routes = Routes(config)
         self.counters = Counters(config)
         self.store = ReleaseStore(config, configured_sources(config))
-        sandboxed, why_not = rights.choose(config)
+        # serve has looked already; what is missing since then says `prepare`
+        sandboxed, why_not = (True, "") if config.sandbox == "on" else rights.choose(config)
         log.info("sandbox %s", "on" if sandboxed else f"off: {why_not}")
         #: None where instances run as node does
         self.sandbox = SandboxRunner(config, rights.means(config)) if sandboxed else None

@@ -154,7 +154,9 @@ class SandboxRunner(LocalRunner):
         inner = self._inner.pop(watched.pidfd.pid, None)
 
         def gone() -> None:
-            for_memory = self._means.cgroups.ended_for_memory(watched.instance_id)
+            # by the kernel's hand: what else it ended in there before is another story
+            killed = code in (None, -signal.SIGKILL)
+            for_memory = killed and self._means.cgroups.ended_for_memory(watched.instance_id)
             if not watched.ended.done():
                 watched.ended.set_result(Ending(code, _TOO_MUCH_MEMORY if for_memory else "", for_memory))
 
