@@ -388,6 +388,13 @@ class StartFailed(Unavailable):
         self.retry_after = retry_after
 
 
+class InstanceFull(PocketfleetError):
+    """The instance has used up its storage and sleeps until there is room; nothing is lost."""
+
+    code = "storage_full"
+    status = 507
+
+
 class ReleaseUnusable(PocketfleetError):
     """The release could not be fetched or does not hold what it should."""
 

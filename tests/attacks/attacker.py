@@ -127,13 +127,12 @@ def fill(order: dict[str, int]) -> dict[str, str]:
         os.unlink("ghost")
         outcome = _outcome(lambda: named.write(b"x" * order["named"]))
         ghostly = _outcome(nameless.write, b"x" * order["nameless"])
-        if order["nameless"]:
-            if os.fork() == 0:
-                os.setsid()
-                for number in range(3):
-                    os.close(number)
-                time.sleep(order["seconds"])
-                os._exit(0)
+        if order["nameless"] and os.fork() == 0:
+            os.setsid()
+            for number in range(3):
+                os.close(number)
+            time.sleep(order["seconds"])
+            os._exit(0)
     return {"named": outcome, "nameless": ghostly}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.domain.states import Power
-from pocketfleet.errors import InstanceNotFound, PocketfleetError, StartFailed, TeamAtLimit
+from pocketfleet.errors import InstanceFull, InstanceNotFound, PocketfleetError, StartFailed, TeamAtLimit
 from pocketfleet.operations.fleet import Fleet
 from pocketfleet.operations.places import TeamPlaces
 from pocketfleet.routing.gate import Go, Question, Refuse
@@ -32,7 +32,7 @@ class Resolver:
             if refusal is not None:
                 return refusal
             if self._fleet.must_make_room(facts.id):
-                return Refuse(507, "storage_full", _FULL, None)
+                return Refuse(InstanceFull.status, InstanceFull.code, _FULL, None)
             async with self._places.of(facts):
                 address = await self._supervisor.ensure(facts.id, cause=question.cause, suspect=question.stale)
             return Go(address)
