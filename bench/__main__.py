@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.markup import escape
 from tests.pocketbases import NEWEST
 
-from bench import copies, memory, neighbour, scale, upgrade, wake, warm
+from bench import copies, memory, neighbour, sandbox, scale, upgrade, wake, warm
 from bench.figures import Figure, show
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "wake": wake.measure,
+    "sandbox": sandbox.measure,
     "warm": warm.measure,
     "neighbour": neighbour.measure,
     "scale": scale.measure,

@@ -68,7 +68,7 @@ class Side:
 
 def measure() -> list[Figure]:
     """All figures of warm traffic."""
-    with running(counted=False, idle_timeout=3600) as server:
+    with running(counted=False, sandbox="off", idle_timeout=3600) as server:
         instance = server.create("warm")
         server.put(instance["id"], f"pb_public{PATH}", "x" * 50)
         host = f"warm.localhost:{server.port}"

@@ -41,7 +41,8 @@ class Server:
     ) -> None:
         """`versions` lie in a folder that is the only source of releases, unless the settings say otherwise.
 
-        `counted`: starts are written down by a wrapper, which costs each a millisecond; else `starts` is 0.
+        `counted`: starts are written down by a wrapper, which costs each a millisecond; else `starts` is 0. The wrapper
+        is a script that writes outside, so the sandbox is off then; else it is on where this machine can.
         """
         self.home = home
         self.port = int(str(settings.pop("port", 0))) or free_port()
@@ -59,6 +60,7 @@ class Server:
             "release_folder": releases,
             "first_instance": "",
             "log_level": "DEBUG",
+            "sandbox": "off" if counted else "auto",
         }
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("POCKETFLEET_")}
         self.environment |= {f"POCKETFLEET_{key.upper()}": str(value) for key, value in (defaults | settings).items()}
@@ -127,11 +129,13 @@ class Server:
     def leftovers(self) -> list[psutil.Process]:
         """Processes that have this home in their command line or environment."""
         mark = str(self.home)
+        # those in the sandbox have no path of ours in their command line
+        guests = {pid for path in self.home.glob("instances/*") for pid in self.guest_pids(path.name)}
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 named = any(mark in word for word in process.cmdline())
-                ours = named or process.environ().get("POCKETFLEET_HOME") == mark
+                ours = named or process.pid in guests or process.environ().get("POCKETFLEET_HOME") == mark
                 if ours and process.pid != os.getpid():
                     found.append(process)
         return found
@@ -209,7 +213,8 @@ class Server:
 
     def guest_pids(self, instance_id: str) -> list[int]:
         """Pids of the running PocketBases of one instance."""
-        mark = str(self.home / "instances" / instance_id)
+        # in the sandbox the folder is seen without what is before it
+        mark = f"instances/{instance_id}"
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
@@ -217,7 +222,7 @@ class Server:
                 if (
                     process.status() != psutil.STATUS_ZOMBIE
                     and any(mark in word for word in words)
-                    and "serve" in words
+                    and "serve" in words[1:2]
                 ):
                     found.append(process.pid)
         return found

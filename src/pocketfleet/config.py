@@ -8,11 +8,12 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from pocketfleet.domain.limits import GuestLimits
 from pocketfleet.errors import WrongConfiguration
 
 PREFIX = "POCKETFLEET_"
@@ -32,6 +33,8 @@ _TRAFFIC = (
 MOST_REQUESTS = 100_000_000
 #: A unix socket's path holds 107 bytes; HAProxy appends a suffix of its own while it binds.
 _LONGEST_HOME = 70
+#: Below it PocketBase does not start, or only just.
+_LEAST_MEMORY = 64 * 1024**2
 
 
 def setting(default: Any, text: str) -> Any:
@@ -109,6 +112,27 @@ class Config:
     mail_from: str = setting("", "Sender of mail, where there is a mail server.")
     mail_to: tuple[str, ...] = setting((), "Who gets mail about instances; empty for each one's first superuser.")
     first_instance: str = setting("hello", "Name of the instance that the first run makes; empty for none.")
+    sandbox: str = setting(
+        "auto", "Whether instances are locked in: `on` (else nothing starts), `off`, or `auto`: where this machine can."
+    )
+    sandbox_bwrap: str = setting("", "bubblewrap executable, 0.8 or later; empty for the one that pip installed.")
+    sandbox_allowed: tuple[str, ...] = setting(
+        (), "Destinations inside that instances may reach: `10.0.0.5`, `10.0.0.0/24`, `10.0.0.5:5432`."
+    )
+    sandbox_refused_ports: tuple[str, ...] = setting(
+        ("25",), "TCP ports that no instance reaches anywhere; 25 is how spam leaves."
+    )
+    sandbox_resolvers: tuple[str, ...] = setting(
+        ("1.1.1.1", "9.9.9.9"), "Name servers that instances ask; they must be on the internet or allowed."
+    )
+    instance_memory: int = setting(512 * 1024**2, "Bytes of memory that an instance may use; 0 for any.")
+    instance_cpus: float = setting(2.0, "Processors' worth of time that an instance may use; 0 for any.")
+    instance_processes: int = setting(512, "Processes and threads that an instance may have; 0 for any.")
+    instance_open_files: int = setting(8192, "Files and connections that each of its processes may have open.")
+    instance_file_bytes: int = setting(0, "Bytes that a file of an instance may have; 0 for any.")
+    instance_storage: int = setting(
+        0, "Bytes of an instance's files; over them it sleeps until there is room; 0 for any."
+    )
     log_level: str = setting("INFO", "How much pocketfleet's own logs say: DEBUG, INFO, WARNING or ERROR.")
 
     @property
@@ -222,6 +246,17 @@ class Config:
         scheme, _, host = self.public_url.partition("://")
         port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
         return f"{scheme}://{label}.{self.domain}" + (f":{port}" if port else "")
+
+    @property
+    def guest_limits(self) -> GuestLimits:
+        """What one instance may use at once."""
+        return GuestLimits(
+            memory=self.instance_memory,
+            cpus=self.instance_cpus,
+            processes=self.instance_processes,
+            open_files=self.instance_open_files,
+            file_bytes=self.instance_file_bytes,
+        )
 
     @property
     def starts_limit(self) -> int:
@@ -344,7 +379,8 @@ def _check(config: Config) -> Config:
             refuse(name, "it must be at least 1.")
     counted = ("edge_threads", "starts_at_once", "quarantine", "snapshots_daily", "snapshots_weekly", "watch_seconds")
     limited = ("address_connections", "body_bytes", "wakes_queued", "wakes_per_minute", *_TRAFFIC)
-    for name in (*counted, "team_awake", "team_storage", *limited):
+    ours = ("team_awake", "team_storage", "instance_memory", "instance_cpus", "instance_processes")
+    for name in (*counted, *ours, *limited, "instance_open_files", "instance_file_bytes", "instance_storage"):
         if getattr(config, name) < 0:
             refuse(name, "it must be at least 0.")
     for name in _TRAFFIC:
@@ -377,9 +413,47 @@ def _check(config: Config) -> Config:
         refuse("domain", "write it in small letters.")
     if config.sign_up not in ("open", "invitation", "closed"):
         refuse("sign_up", "it is open, invitation or closed.")
+    if config.sandbox not in ("auto", "on", "off"):
+        refuse("sandbox", "it is auto, on or off.")
+    for name, trouble in _sandbox_troubles(config):
+        refuse(name, trouble)
     if config.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         refuse("log_level", "it is DEBUG, INFO, WARNING or ERROR.")
     return config
+
+
+def _sandbox_troubles(config: Config) -> Iterator[tuple[str, str]]:
+    """Names of settings and what is wrong with them."""
+    for text in config.sandbox_allowed:
+        if trouble := destination_trouble(text):
+            yield "sandbox_allowed", trouble
+    for text in config.sandbox_refused_ports:
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+            yield "sandbox_refused_ports", f"“{_shown(text)}” is no port, a number from 1 to 65535."
+    for text in config.sandbox_resolvers:
+        if not _is_address(text):
+            yield "sandbox_resolvers", f"“{_shown(text)}” is no IPv4 address."
+    if config.instance_memory and config.instance_memory < _LEAST_MEMORY:
+        yield "instance_memory", f"PocketBase needs {_LEAST_MEMORY} bytes at least; 0 is for any."
+
+
+def destination_trouble(text: str) -> str:
+    """Why this is no destination to allow, an address or a network, with `:port` or without; "" where it is one."""
+    where, colon, port = text.partition(":")
+    try:
+        ipaddress.IPv4Network(where)
+        if colon and not 1 <= int(port) <= 65535:
+            raise ValueError
+    except ValueError:
+        return f"“{_shown(text)}” is no destination such as 10.0.0.5, 10.0.0.0/24 or 10.0.0.5:5432."
+    return ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.IPv4Address(text))
+    except ValueError:
+        return False
 
 
 def _proxy_trouble(text: str) -> str:

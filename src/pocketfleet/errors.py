@@ -452,6 +452,13 @@ class StartFailed(Unavailable):
         self.retry_after = retry_after
 
 
+class InstanceFull(PocketfleetError):
+    """The instance has used up its storage and sleeps until there is room; nothing is lost."""
+
+    code = "storage_full"
+    status = 507
+
+
 class ReleaseUnusable(PocketfleetError):
     """The release could not be fetched or does not hold what it should."""
 
@@ -489,6 +496,12 @@ class AddressTaken(PocketfleetError):
     """The address is in use by another program."""
 
     code = "address_taken"
+
+
+class SandboxUnavailable(PocketfleetError):
+    """Instances cannot be locked in here."""
+
+    code = "sandbox_unavailable"
 
 
 class HomeInUse(PocketfleetError):

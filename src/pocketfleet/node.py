@@ -52,6 +52,7 @@ class Node:
         from pocketfleet.operations.fleet import Fleet
         from pocketfleet.operations.follow import Follower
         from pocketfleet.operations.held import HeldRoutes
+        from pocketfleet.operations.limits import Limits
         from pocketfleet.operations.places import TeamPlaces
         from pocketfleet.operations.plans import PLANS
         from pocketfleet.operations.reconcile import Reconciler
@@ -66,9 +67,13 @@ class Node:
         from pocketfleet.operations.watch import Watcher
         from pocketfleet.routing.counters import Counters
         from pocketfleet.routing.routes import Routes
+        from pocketfleet.runtime.commands import Commander, PlainCommander
         from pocketfleet.runtime.idle import IdleSweeper
         from pocketfleet.runtime.output import LogKeeper
         from pocketfleet.runtime.process_runner import ProcessRunner
+        from pocketfleet.runtime.runner import Runner
+        from pocketfleet.runtime.sandbox import rights
+        from pocketfleet.runtime.sandbox.runner import SandboxRunner
         from pocketfleet.runtime.snapshots import SnapshotStore
         from pocketfleet.runtime.sources import configured_sources
         from pocketfleet.runtime.store import ReleaseStore
@@ -81,10 +86,22 @@ class Node:
         self.routes = Routes(config)
         self.counters = Counters(config)
         self.store = ReleaseStore(config, configured_sources(config))
-        self.fleet = Fleet(config, self.database, self.routes, self.store)
+        # serve has looked already; what is missing since then says `prepare`
+        sandboxed, why_not = (True, "") if config.sandbox == "on" else rights.choose(config)
+        log.info("sandbox %s", "on" if sandboxed else f"off: {why_not}")
+        #: None where instances run as node does
+        self.sandbox = SandboxRunner(config, rights.means(config)) if sandboxed else None
+        runner: Runner = self.sandbox or ProcessRunner(config)
+        commander: Commander = self.sandbox or PlainCommander()
+        self.fleet = Fleet(config, self.database, self.routes, self.store, sandboxed=sandboxed)
         self.seen = SeenWriter(self.database)
         self.usage = UsageWriter(self.database, self.counters)
-        self.sizes = Sizes(config.instances, self.usage.measured)
+        self.sizes = Sizes(
+            config.instances,
+            self._measured,
+            limited=bool(config.instance_storage),
+            processes=self.sandbox.processes if self.sandbox else lambda instance_id: (),
+        )
         self.logs = LogKeeper(config)
         self.gate = Gate(
             config.gate_socket,
@@ -94,7 +111,7 @@ class Node:
         )
         self.open_routes = HeldRoutes(self.routes, self.gate)
         self.supervisor = Supervisor(
-            ProcessRunner(config),
+            runner,
             guest_of=self.fleet.guest,
             routes=self.open_routes,
             parked=self.gate.parked,
@@ -103,6 +120,7 @@ class Node:
             log=self.logs.of,
             config=config,
         )
+        self.limits = Limits(self.fleet, self.supervisor, self.database, config.instance_storage)
         self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
         self.places = TeamPlaces(self.fleet, self.supervisor, self.sweeper)
         self.resolver = Resolver(self.fleet, self.supervisor, self.places, WakeBounds(config, self.supervisor))
@@ -114,6 +132,7 @@ class Node:
             fleet=self.fleet,
             gate=self.gate,
             snapshots=SnapshotStore(config),
+            commander=commander,
         )
         self.engine = Engine(PLANS, self.tools, self.database, ended=self.sizes.changed)
         self.clock = Clock(self.tools)
@@ -127,7 +146,9 @@ class Node:
         self.watcher = Watcher(self.tools, self.counters.read)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """1 facts, 2 holds, 3 adopt what runs, 4 routes, 5 open operations, 6 gate and entrance; then the changes."""
+        """1 sandbox, 2 facts, 3 holds, 4 adopt, 5 routes, 6 open operations, 7 gate and entrance; then the changes."""
+        if self.sandbox is not None:
+            await asyncio.to_thread(self.sandbox.prepare)
         self._last = await self.database.call(_last_change)
         self.store.sweep()
         await self.fleet.load()
@@ -160,6 +181,7 @@ class Node:
             "seen": self.seen.run,
             "usage": self.usage.run,
             "sizes": self.sizes.run,
+            "limits": self.limits.run,
             "logs": self.logs.run,
             "idle": self.sweeper.run,
             "awake": partial(_every, 1.0, self.reconciler.keep_awake),
@@ -232,6 +254,11 @@ class Node:
         self.seen.put(seen)
         self.usage.seen(seen)
         self.sizes.seen(seen)
+        self.limits.seen(seen)
+
+    def _measured(self, instance_id: str, size: int) -> None:
+        self.usage.measured(instance_id, size)
+        self.limits.measured(instance_id, size)
 
     def _restores(self, instance_id: str) -> None:
         self.supervisor.expect_restart(instance_id)
@@ -248,6 +275,8 @@ class Node:
         await self.reconciler.stop()
         await self.engine.stop()
         await self.supervisor.stop_all()
+        if self.sandbox is not None:
+            await asyncio.to_thread(self.sandbox.close)
         await self.logs.drain()
         await self.seen.flush()
         await self.usage.write()

@@ -28,6 +28,7 @@ from pocketfleet.config import Config
 from pocketfleet.diagnostics import log_to_file, rotate_output
 from pocketfleet.errors import DiskTrouble, HomeInUse, NotAnswering, PocketfleetError
 from pocketfleet.routing import edge
+from pocketfleet.runtime.sandbox import rights
 
 log = logging.getLogger("pocketfleet.serve")
 
@@ -112,7 +113,11 @@ class Serve:
         self.config = config
         self.console = console
         self.stopping = asyncio.Event()
-        self.environment = os.environ | config.environment()
+        #: whether instances are locked in, and why not
+        self.sandboxed, self.unsafe = rights.choose(config)
+        # decided once, so that a node that is started again decides no other way
+        chosen = {"POCKETFLEET_SANDBOX": "on" if self.sandboxed else "off"}
+        self.environment = os.environ | config.environment() | chosen
         self.children: dict[str, Child] = {}
         #: children that had ended at the last look, and the timer of the next one
         self._ended: set[int] = set()
@@ -228,8 +233,13 @@ class Serve:
         say(f"  Dashboard   [bold]{self.config.public_url}[/bold]")
         say(f"  Sign in     {prepared['link']}   [dim](works once, for an hour)[/dim]")
         say(f"  Data        {escape(str(self.config.home))}")
-        say("  Isolation   none: instances run as your own user, so host only code that you trust\n")
-        if (watchers := _inotify_instances()) < MANY_WATCHERS:
+        if self.sandboxed:
+            say("  Isolation   on: each instance has a user, a network and limits of its own\n")
+        else:
+            say("  Isolation   [yellow]none[/yellow]: instances run as your own user, so host only code that you trust")
+            say(f"              ({escape(self.unsafe)})\n")
+        # each user has as many: under the sandbox that is each instance
+        if not self.sandboxed and (watchers := _inotify_instances()) < MANY_WATCHERS:
             say(f"  [yellow]Note[/yellow]        past {watchers} awake instances changed hooks go unseen;")
             say(f"              `sysctl fs.inotify.max_user_instances={MANY_WATCHERS}` lifts that\n")
         if prepared["first_run"] and self.config.first_instance:

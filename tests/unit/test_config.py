@@ -77,6 +77,21 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "first_instance": ("shop", '"shop"', "shop"),
     "team_awake": ("3", "3", 3),
     "team_storage": ("5000000000", "5000000000", 5_000_000_000),
+    "sandbox": ("off", '"off"', "off"),
+    "sandbox_bwrap": ("/usr/bin/bwrap", '"/usr/bin/bwrap"', "/usr/bin/bwrap"),
+    "sandbox_allowed": (
+        "10.0.0.5:5432,10.1.0.0/16",
+        '["10.0.0.5:5432", "10.1.0.0/16"]',
+        ("10.0.0.5:5432", "10.1.0.0/16"),
+    ),
+    "sandbox_refused_ports": ("25,465", '["25", "465"]', ("25", "465")),
+    "sandbox_resolvers": ("8.8.8.8", '["8.8.8.8"]', ("8.8.8.8",)),
+    "instance_memory": ("100000000", "100000000", 100_000_000),
+    "instance_cpus": ("0.5", "0.5", 0.5),
+    "instance_processes": ("50", "50", 50),
+    "instance_open_files": ("1000", "1000", 1000),
+    "instance_file_bytes": ("5000000", "5000000", 5_000_000),
+    "instance_storage": ("9000000", "9000000", 9_000_000),
     "log_level": ("DEBUG", '"DEBUG"', "DEBUG"),
 }
 #: a field that may only stand beside another one

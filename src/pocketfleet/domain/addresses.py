@@ -9,6 +9,13 @@ import secrets
 _LAST = 254
 CAPACITY = 254 * 256 * _LAST
 
+#: Under the sandbox the first octet is this one, the others stay: 240.0.0.0/4 is "reserved for future use", carries
+#: traffic on Linux all the same, and is nobody's network, so that no address of a server's surroundings is hidden.
+_SANDBOXED = "240"
+#: The first of the user ids that own instances: above every range that distributions, systemd (up to 1,879,048,191) and
+#: subordinate ids hand out, below 2^31.
+USERS_FROM = 2_000_000_000
+
 
 def address_of(number: int) -> str:
     """The address of number 0 .. CAPACITY - 1, as text."""
@@ -17,6 +24,27 @@ def address_of(number: int) -> str:
     rest, last = divmod(number, _LAST)
     second, third = divmod(rest, 256)
     return f"127.{second + 1}.{third}.{last + 1}"
+
+
+def number_of(address: str) -> int:
+    """The number that an address was made of, its sandboxed form included."""
+    try:
+        second, third, last = (int(part) for part in address.split(".")[1:])
+    except ValueError:
+        raise ValueError(f"no instance has the address {address}") from None
+    if not (1 <= second <= 254 and 0 <= third <= 255 and 1 <= last <= _LAST):
+        raise ValueError(f"no instance has the address {address}")
+    return ((second - 1) * 256 + third) * _LAST + last - 1
+
+
+def sandboxed_address(address: str) -> str:
+    """Where the instance with this address is reached under the sandbox; of no other one's."""
+    return f"{_SANDBOXED}.{address.partition('.')[2]}"
+
+
+def user_of(address: str) -> int:
+    """The user id that owns the files and processes of the instance with this address, and of no other one."""
+    return USERS_FROM + number_of(address)
 
 
 def first_number() -> int:

@@ -50,7 +50,7 @@ async def superuser(work: Work) -> None:
     async with tools.supervisor.at_rest(work.instance_id) as lock:
         guest = tools.fleet.guest(work.instance_id)
         email, password_hash = str(work.params["email"]), str(work.params["password_hash"])
-        await create_superuser(guest, email, password_hash, lock=lock)
+        await create_superuser(guest, email, password_hash, lock=lock, commander=tools.commander)
 
 
 async def ready(work: Work) -> dict[str, Any]:

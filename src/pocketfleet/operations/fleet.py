@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,7 @@ from typing import Protocol
 from pocketfleet.actions import limits, observations, sealed
 from pocketfleet.config import Config
 from pocketfleet.domain import hostnames
+from pocketfleet.domain.addresses import sandboxed_address
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.domain.states import Power
 from pocketfleet.errors import InstanceNotFound, SecretsSealed
@@ -19,6 +21,9 @@ from pocketfleet.routing.routes import Routes
 from pocketfleet.runtime.guest import Guest
 
 log = logging.getLogger(__name__)
+
+#: Seconds that an instance which is over its storage may be awake for its owner to make room.
+_ROOM_SECONDS = 600.0
 
 
 class Executables(Protocol):
@@ -31,14 +36,21 @@ class Executables(Protocol):
 class Fleet:
     """The facts of all instances by id, and their hosts at the edge."""
 
-    def __init__(self, config: Config, database: Database, routes: Routes, executables: Executables) -> None:
+    def __init__(
+        self, config: Config, database: Database, routes: Routes, executables: Executables, *, sandboxed: bool = False
+    ) -> None:
+        """`sandboxed`: whether instances are reached where the sandbox has them."""
         self._config = config
+        self._sandboxed = sandboxed
         self._database = database
         self._routes = routes
         self._executables = executables
         self._facts: dict[str, InstanceFacts] = {}
         #: kept beside the facts so that keeping them awake costs nothing for all others
         self._always_awake: set[str] = set()
+        #: those that use more storage than they may, and until when (monotonic) one may be awake all the same
+        self._full: set[str] = set()
+        self._excused: dict[str, float] = {}
         #: of teams that have one of their own
         self._awake_limits: dict[str, int] = {}
         self._traffic = Traffic(config, database, routes)
@@ -97,9 +109,27 @@ class Fleet:
         return [key for key in self._always_awake if self.may_run(key) and not self._facts[key].hold]
 
     def may_run(self, instance_id: str) -> bool:
-        """Whether it exists, is complete, switched on and not suspended."""
+        """Whether it exists, is complete, switched on, not suspended and not over its storage."""
         facts = self._facts.get(instance_id)
-        return facts is not None and facts.ready and facts.power == Power.ON and not facts.suspended
+        able = facts is not None and facts.ready and facts.power == Power.ON and not facts.suspended
+        return able and not self.must_make_room(instance_id)
+
+    def is_full(self, instance_id: str, full: bool) -> None:
+        """Take note that it uses more storage than it may, or does not any more."""
+        if full:
+            self._full.add(instance_id)
+        else:
+            self._full.discard(instance_id)
+            self._excused.pop(instance_id, None)
+
+    def excuse(self, instance_id: str) -> None:
+        """Its owner asked for something: let it be awake for a while, so that room can be made in it."""
+        if instance_id in self._full:
+            self._excused[instance_id] = time.monotonic() + _ROOM_SECONDS
+
+    def must_make_room(self, instance_id: str) -> bool:
+        """Whether it uses more storage than it may, and is not excused."""
+        return instance_id in self._full and self._excused.get(instance_id, 0) < time.monotonic()
 
     def idle_timeout(self, instance_id: str) -> float | None:
         """Seconds without a request after which it sleeps; None for never."""
@@ -118,12 +148,13 @@ class Fleet:
             release=facts.release,
             executable=self._executables.path(facts.release),
             folder=self._config.instances / facts.id,
-            address=facts.address,
+            address=sandboxed_address(facts.address) if self._sandboxed else facts.address,
             port=self._config.guest_port,
             secrets=sealed.opened(facts.secrets),
             dev=facts.dev,
             log_folder=self._config.logs / facts.id,
             run_folder=self._config.run,
+            limits=self._config.guest_limits,
         )
 
     def _try_key(self, everything: Iterable[InstanceFacts]) -> None:

@@ -62,6 +62,7 @@ class Reconciler:
             if now is None or now.generation != now.observed:
                 self._supervisor.forgive(instance_id)
                 self._without_place.forget(instance_id)
+                self._fleet.excuse(instance_id)
                 self._begin(instance_id)
 
     async def keep_awake(self) -> None:
@@ -121,7 +122,7 @@ class Reconciler:
         if facts.hold:
             return  # an operation has it; the end of the hold brings it back here
         if not self._fleet.may_run(instance_id):
-            await self._stop_guest(instance_id, "suspended" if facts.suspended else "powered off")
+            await self._stop_guest(instance_id, self._why_not(facts))
         if facts.generation != facts.observed:
             if not facts.always_awake or not self._fleet.may_run(instance_id):
                 await self._database.call(observations.record_needs_no_place, instance_id)
@@ -132,6 +133,11 @@ class Reconciler:
             async with self._places.of(facts):
                 await self._supervisor.ensure(instance_id, cause="always awake")
             self._without_place.forget(instance_id)
+
+    def _why_not(self, facts: InstanceFacts) -> str:
+        if facts.suspended:
+            return "suspended"
+        return "its storage is used up" if self._fleet.must_make_room(facts.id) else "powered off"
 
     async def _settle_superusers(self, instance_id: str) -> None:
         """What fails here is taken up again by itself, and keeps no other intent waiting."""

@@ -7,6 +7,7 @@ import math
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.domain.states import Power
 from pocketfleet.errors import (
+    InstanceFull,
     InstanceNotFound,
     PocketfleetError,
     StartFailed,
@@ -19,6 +20,11 @@ from pocketfleet.operations.places import TeamPlaces
 from pocketfleet.operations.wakes import WakeBounds
 from pocketfleet.routing.gate import Go, Question, Refuse
 from pocketfleet.runtime.supervisor import Supervisor
+
+_FULL = (
+    "This instance has used up its storage and sleeps until there is room; nothing is lost. "
+    "Its owner finds the next step in its feed."
+)
 
 
 class Resolver:
@@ -37,6 +43,8 @@ class Resolver:
             refusal = _refusal(facts)
             if refusal is not None:
                 return refusal
+            if self._fleet.must_make_room(facts.id):
+                return Refuse(InstanceFull.status, InstanceFull.code, _FULL, None)
             async with self._wakes.of(facts), self._places.of(facts):
                 address = await self._supervisor.ensure(facts.id, cause=question.cause, suspect=question.stale)
             return Go(address)

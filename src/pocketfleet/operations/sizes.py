@@ -1,18 +1,19 @@
-"""Measures instances' files: when one falls asleep, when an operation has ended on it, and hourly while it is awake."""
+"""Measures instances' files: when one falls asleep, when an operation has ended on it, and hourly while it is awake,
+three times a minute where its room is limited."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from pocketfleet.domain.states import Process
 from pocketfleet.runtime.errands import carry_out
-from pocketfleet.runtime.sizes import Size, measure_folder
+from pocketfleet.runtime.sizes import Size, measure_folder, nameless_bytes
 from pocketfleet.runtime.supervisor import SeenProcess
 
 log = logging.getLogger(__name__)
@@ -22,14 +23,28 @@ EVERY = 3600.0
 FIRST = 60.0
 #: One that took long is left alone for so many times as long: measuring takes a hundredth of the time at most.
 CALM = 100.0
+#: The same for one that has a limit: noticed within a minute, whatever it costs up to a tenth of the time.
+EVERY_LIMITED = 20.0
+CALM_LIMITED = 10.0
 
 
 class Sizes:
     """One measurement at a time, in a thread. Knows those that are awake or were since this node began."""
 
-    def __init__(self, instances: Path, found: Callable[[str, int], None]) -> None:
-        """`found`: takes an instance's id and its bytes; never blocks."""
+    def __init__(
+        self,
+        instances: Path,
+        found: Callable[[str, int], None],
+        *,
+        limited: bool = False,
+        processes: Callable[[str], Iterable[int]] = lambda instance_id: (),
+    ) -> None:
+        """`found`: takes an instance's id and its bytes; never blocks. `limited`: whether there is a limit of them.
+        `processes`: pids of an instance's, whose nameless files count."""
         self._instances = instances
+        self._processes = processes
+        self._every, self._calmly = (EVERY_LIMITED, CALM_LIMITED) if limited else (EVERY, CALM)
+        self._first = min(FIRST, self._every)
         self._found = found
         self._awake: set[str] = set()
         #: monotonic, by instance id: when it is to be measured
@@ -43,7 +58,7 @@ class Sizes:
         instance_id, now = seen.instance_id, time.monotonic()
         if seen.process == Process.AWAKE:
             self._awake.add(instance_id)
-            self._want(instance_id, now + (EVERY if instance_id in self._calm else FIRST))
+            self._want(instance_id, now + (self._every if instance_id in self._calm else self._first))
         elif seen.process in (Process.ASLEEP, Process.FAILING) and instance_id in self._awake:
             self._awake.discard(instance_id)
             self._want(instance_id, now)
@@ -63,9 +78,9 @@ class Sizes:
             if size is None:
                 self._calm.pop(instance_id, None)
                 continue
-            self._calm[instance_id] = ended + CALM * (ended - began)
+            self._calm[instance_id] = ended + self._calmly * (ended - began)
             if instance_id in self._awake:
-                self._want(instance_id, ended + EVERY)
+                self._want(instance_id, ended + self._every)
             self._found(instance_id, size.bytes)
 
     def _want(self, instance_id: str, at: float) -> None:
@@ -90,6 +105,7 @@ class Sizes:
         """None where there is nothing to measure: it is on its way to quarantine, or not made yet."""
         try:
             size = await carry_out(partial(measure_folder, self._instances / instance_id))
+            size.bytes += await asyncio.to_thread(nameless_bytes, self._processes(instance_id))
         except FileNotFoundError:
             return None
         except OSError as error:

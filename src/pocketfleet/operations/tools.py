@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pocketfleet.config import Config
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.operations.database import Database
+from pocketfleet.runtime.commands import Commander, PlainCommander
 from pocketfleet.runtime.guest import Guest
 from pocketfleet.runtime.keeper import Peace
 from pocketfleet.runtime.lock import Lock
@@ -90,3 +91,4 @@ class Tools:
     fleet: Registry
     gate: Holds
     snapshots: SnapshotStore
+    commander: Commander = field(default_factory=PlainCommander)

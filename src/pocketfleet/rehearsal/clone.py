@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pocketfleet.runtime.copying import copy_tree, note_tree, repair_tree
 from pocketfleet.runtime.errands import Errand, carry_out
 from pocketfleet.runtime.guest import make_folders
 from pocketfleet.runtime.ledgers import RACY, Ledger
+from pocketfleet.runtime.owners import own
 from pocketfleet.runtime.switching_off import write_settings
 
 #: Left out of clones: nothing of a rehearsal reads backups, and they may be larger than all the rest.
@@ -99,6 +101,7 @@ async def make_clone(
         if ledger is None:
             began = time.monotonic()
             copy_tree(snapshot, folder, errand, skip=_is_left_out, ours=True)
+            _become_ours(folder)
             # what was made in the last two seconds is not believed, and would be copied again and again
             errand.pause(min(RACY, (time.monotonic() - began) / 4))
             ledger = note_tree(folder, errand)
@@ -116,6 +119,7 @@ def _taken_over(used: Tree, snapshot: Path, folder: Path, errand: Errand) -> Led
     try:
         used.folder.rename(folder)
         repair_tree(snapshot, folder, used.ledger, errand, skip=_is_left_out)
+        _become_ours(folder)
     except OSError as error:
         # a hook may have closed folders to us
         _log.info("a clone's files could not be taken over: %s", error)
@@ -123,6 +127,11 @@ def _taken_over(used: Tree, snapshot: Path, folder: Path, errand: Errand) -> Led
             folder.rename(folder.with_name("spoilt"))
         return None
     return used.ledger
+
+
+def _become_ours(folder: Path) -> None:
+    """A copy keeps its owner, the instance's user; a clone runs as we do."""
+    own(folder, os.geteuid(), whole=True)
 
 
 def _is_left_out(path: str) -> bool:

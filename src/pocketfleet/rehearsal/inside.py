@@ -88,17 +88,20 @@ def _start(order: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int, Any]:
     With bubblewrap between us, bubblewrap tells the pid, and later the exit code, to a pipe: closed, it would end it.
     """
     reading, writing = os.pipe()
+    rules = os.open(os.devnull if order["plain"] else "filter", os.O_RDONLY)
+    names = {"{status}": str(writing), "{filter}": str(rules)}
     child = subprocess.Popen(
-        [part.replace("{status}", str(writing)) for part in order["command"]],
+        [names.get(part, part) for part in order["command"]],
         cwd=order["cwd"],
         env=order["environment"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        pass_fds=[writing],
+        pass_fds=[writing, rules],
         preexec_fn=lambda: _limit(order),
     )
     os.close(writing)
+    os.close(rules)
     status = open(reading, "rb")  # noqa: PTH123, SIM115
     line = b"" if order["plain"] else status.readline()
     return child, json.loads(line)["child-pid"] if line else child.pid, status

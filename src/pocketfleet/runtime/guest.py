@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pocketfleet.domain.addresses import user_of
+from pocketfleet.domain.limits import GuestLimits
 from pocketfleet.domain.releases import Version, has_superusers_collection
 from pocketfleet.domain.secrets import ENCRYPTION_KEY
 
 #: The folders of an instance, the tenant's own; each is given to PocketBase explicitly.
 FOLDERS = ("pb_data", "pb_public", "pb_hooks", "pb_migrations", "pb_admin_ext")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_ANY = GuestLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,16 @@ class Guest:
     dev: bool
     log_folder: Path
     run_folder: Path
+    limits: GuestLimits = _ANY
+
+    @property
+    def user(self) -> int:
+        """The user id that owns it under the sandbox."""
+        return user_of(self.address)
 
     @property
     def listens_at(self) -> str:
-        """`127.x.y.z:port`, as a route takes it."""
+        """`127.x.y.z:port`, `240.x.y.z:port` under the sandbox, as a route takes it."""
         return f"{self.address}:{self.port}"
 
     @property

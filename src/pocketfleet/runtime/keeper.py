@@ -24,7 +24,7 @@ from pocketfleet.runtime.failures import Failures
 from pocketfleet.runtime.lock import Lock, lock_path, take_lock
 from pocketfleet.runtime.reasons import why_it_ended
 from pocketfleet.runtime.restarts import Restart
-from pocketfleet.runtime.runner import Running
+from pocketfleet.runtime.runner import Ending, Running
 from pocketfleet.runtime.surroundings import Place, SeenProcess, Surroundings
 
 #: Seconds between two looks at what is still in flight while an instance is about to sleep.
@@ -395,7 +395,7 @@ class Keeper:
                 await self._end(running, self._config.stop_timeout)
                 return self._verdict
             await asyncio.sleep(probe.pause(waited))
-        return why_it_ended(ended.result(), self._around.log(self._id).last_output(), answered=False)
+        return self._why(ended.result(), answered=False)
 
     # Its end
 
@@ -408,14 +408,13 @@ class Keeper:
         """Nobody asked for this end: 1 route away, 2 what it left behind, 3 the reason, for its owner."""
         async with self._turn:
             await self._withdraw()
-            code = self._runner.ended(running).result()
-            said = self._around.log(self._id).last_output()
-            reason = self._verdict or why_it_ended(code, said, answered=True)
+            ending = self._runner.ended(running).result()
+            reason = self._verdict or self._why(ending, answered=True)
             await self._bury(running)
             lived = (datetime.now(UTC) - running.since).total_seconds()
             wait = self._failures.died(reason, lived)
             self._note(f"died: {reason}" + (f"\nnext try at a request in {wait:.0f} s or later" if wait else ""))
-            self._say(Process.FAILING if wait else Process.ASLEEP)
+            self._say(Process.FAILING if wait else Process.ASLEEP, out_of_memory=ending.out_of_memory)
             _log.warning("died pid=%d: %s", running.pid, reason, extra={"instance": self._id})
 
     async def _leave(
@@ -516,10 +515,14 @@ class Keeper:
     def _note(self, text: str, at: datetime | None = None) -> None:
         self._around.log(self._id).append(PLATFORM, text, at)
 
-    def _say(self, process: Process) -> None:
+    def _say(self, process: Process, *, out_of_memory: bool = False) -> None:
         failures = self._failures
         since = self._running.since if self._running else None
-        self._around.seen(SeenProcess(self._id, process, failures.reason, failures.retry_at, since))
+        self._around.seen(SeenProcess(self._id, process, failures.reason, failures.retry_at, since, out_of_memory))
+
+    def _why(self, ending: Ending, *, answered: bool) -> str:
+        said = self._around.log(self._id).last_output()
+        return why_it_ended(ending.code, said, answered=answered, cause=ending.cause)
 
 
 def _patience(drain: float | None, default: float, manner: Manner) -> float:

@@ -51,7 +51,8 @@ def try_lock(path: Path) -> Lock | None:
     """The lock, or None while anybody holds it. Raises DiskTrouble where the file cannot be made."""
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            # to read alone: a guest inherits it, and could fill the disk through it
+            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise DiskTrouble(f"The lock {path} cannot be opened: {error.strerror}. Check that disk.") from error
         try:

@@ -15,11 +15,10 @@ FREE_BYTES = 2 * 1024 * 1024
 
 
 def check(guest: Guest) -> None:
-    """Some dozen microseconds. Raises ReleaseUnusable, DiskTrouble or AddressTaken."""
+    """Some dozen microseconds. Raises ReleaseUnusable, DiskTrouble."""
     _check_executable(guest)
     _check_folder(guest)
     _check_space(guest.folder)
-    _check_address(guest)
 
 
 def disk_trouble(error: OSError, path: Path) -> DiskTrouble:
@@ -61,7 +60,8 @@ def _check_space(folder: Path) -> None:
         raise disk_trouble(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder)
 
 
-def _check_address(guest: Guest) -> None:
+def check_address(guest: Guest) -> None:
+    """Whether nobody else of this network listens there. Raises AddressTaken."""
     with socket.socket() as probe:
         # as PocketBase itself binds: connections that linger from its former life do not count
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -41,10 +41,14 @@ _HINTS = (
 _BEGINS_A_CRASH = re.compile(r"^(panic:|fatal error:|unexpected fault)")
 
 
-def why_it_ended(code: ExitCode, output: str, *, answered: bool) -> str:
-    """One text of at most about 1,000 characters: how it ended, its own words (redacted), the next step."""
+def why_it_ended(code: ExitCode, output: str, *, answered: bool, cause: str = "") -> str:
+    """One text of at most about 1,000 characters: how it ended, its own words (redacted), the next step.
+
+    `cause`: what the runner knows better than any code.
+    """
     said = redact("\n".join(_telling(output.splitlines())))[-_LENGTH:]
-    words = [f"PocketBase {_how(code)}{'' if answered else ' before it answered'}."]
+    how = f"was ended: {cause}" if cause else _how(code)
+    words = [f"PocketBase {how}{'' if answered else ' before it answered'}."]
     # what one that worked printed last is about its death only where it ended itself
     if said and (not answered or (code or 0) > 0 or _BEGINS_A_CRASH.match(said)):
         words.append(f"It said: {said}")

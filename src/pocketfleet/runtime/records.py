@@ -24,6 +24,8 @@ class RunRecord:
     pid: int = 0
     #: clock ticks since boot, see `processes.start_time`
     start_time: int = 0
+    #: whether the sandbox holds it: a runner of the other kind ends it instead of adopting it
+    sandboxed: bool = False
     version: int = VERSION
 
     @property

@@ -25,8 +25,19 @@ class Running:
     since: datetime
 
 
-#: How a guest ended: its exit code, minus the signal that ended it, or None for one that is not our child.
+#: A guest's exit code, minus the signal that ended it, or None for one that is not our child.
 ExitCode = int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a guest ended."""
+
+    code: ExitCode
+    #: what the runner alone can know, as the end of "PocketBase was ended: ..."; "" where the code says it all
+    cause: str = ""
+    #: whether the kernel ended it, or something in it, for using more memory than it may
+    out_of_memory: bool = False
 
 
 class Runner(Protocol):
@@ -44,8 +55,11 @@ class Runner(Protocol):
     async def adopt(self, instance_id: str) -> Running | None:
         """The guest that a former node started, if it lives; what cannot be adopted is killed, its record swept."""
 
-    def ended(self, running: Running) -> asyncio.Future[ExitCode]:
-        """Done as soon as the guest is dead, zombies included. The same future at every call."""
+    def ended(self, running: Running) -> asyncio.Future[Ending]:
+        """Done as soon as the guest is dead, a zombie included, and under the sandbox all that it had started.
+
+        The same future at every call.
+        """
 
     def signal(self, running: Running, number: signal.Signals) -> None:
         """To PocketBase itself; nothing happens where it is dead."""

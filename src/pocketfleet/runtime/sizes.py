@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +16,15 @@ from pocketfleet.runtime.errands import Errand
 #: Folders within folders, and names in all, beyond which nothing is counted: PocketBase makes three levels.
 _DEEPEST = 100
 _MOST = 1_000_000
+#: What `st_blocks` counts.
+_BLOCK = 512
 #: What a folder may be by the time it is opened: gone, a link or something else, closed to us.
 _LOST = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}
 
 
 @dataclass(slots=True)
 class Size:
-    """Bytes of the files, holes counted, each once however many names it has."""
+    """Bytes of the files, holes counted and room taken ahead, too, each once however many names it has."""
 
     bytes: int = 0
     names: int = 0
@@ -31,10 +35,18 @@ class Size:
     def add(self, known: os.stat_result) -> None:
         """A file."""
         if known.st_nlink > 1:
-            if (known.st_dev, known.st_ino) in self._several:
-                return
+            self.several(known)
+        else:
+            self._count(known)
+
+    def several(self, known: os.stat_result) -> None:
+        """A file that may be met again."""
+        if (known.st_dev, known.st_ino) not in self._several:
             self._several.add((known.st_dev, known.st_ino))
-        self.bytes += known.st_size
+            self._count(known)
+
+    def _count(self, known: os.stat_result) -> None:
+        self.bytes += max(known.st_size, known.st_blocks * _BLOCK)
 
 
 def measure_folder(folder: Path, errand: Errand, *, most: int = _MOST) -> Size:
@@ -46,6 +58,19 @@ def measure_folder(folder: Path, errand: Errand, *, most: int = _MOST) -> Size:
     with opened_folder(folder) as here:
         _measure(here, 1, errand, most, found)
     return found
+
+
+def nameless_bytes(pids: Iterable[int]) -> int:
+    """Bytes of files that these processes have open and that have no name any more: on the disk all the same."""
+    found = Size()
+    for pid in pids:
+        with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    known = entry.stat()
+                    if stat.S_ISREG(known.st_mode) and known.st_nlink == 0:
+                        found.several(known)
+    return found.bytes
 
 
 def _measure(here: int, level: int, errand: Errand, most: int, found: Size) -> None:

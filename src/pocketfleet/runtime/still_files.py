@@ -16,6 +16,7 @@ from pocketfleet.runtime.beneath import open_beneath, stat_beneath
 from pocketfleet.runtime.disk import opened_folder
 from pocketfleet.runtime.fences import fenced
 from pocketfleet.runtime.journals import names_a_file
+from pocketfleet.runtime.owners import as_owner
 
 _SIDES = ("-wal", "-shm", "-journal")
 
@@ -80,11 +81,14 @@ def is_clean(path: Path) -> bool:
 def open_at_rest(path: Path, below: Path) -> Iterator[sqlite3.Connection]:
     """Read and write, autocommit; leaves no `-wal` or `-shm` behind. The caller holds the instance's lock.
 
+    As the user who owns the folder `below`, in whose thread alone this happens, so without an `await` within.
     Raises DiskTrouble where the file is not plain, or its journal a trap; sqlite3.Error as it comes.
     """
-    if is_plain(path, below) and names_a_file(path):
+    if not is_plain(path, below):
+        raise _not_plain(path)
+    if names_a_file(path):
         raise DiskTrouble(f"The journal of {path} names another file, which opening it would delete.", path=str(path))
-    with _opened(path, below, "mode=rw") as connection:
+    with as_owner(below), _opened(path, below, "mode=rw") as connection:
         yield connection
 
 
@@ -134,9 +138,7 @@ def _opened(path: Path, below: Path, mode: str) -> Iterator[sqlite3.Connection]:
         with plain(path, below) as found:
             connection = connected(found, path, connect)
     except OSError as error:
-        raise DiskTrouble(
-            f"{path} is missing, or a link of some kind; put the database itself there.", path=str(path)
-        ) from error
+        raise _not_plain(path) from error
     with contextlib.closing(connection):
         yield connection
 
@@ -151,3 +153,7 @@ def _size(path: Path) -> int:
         return path.lstat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _not_plain(path: Path) -> DiskTrouble:
+    return DiskTrouble(f"{path} is missing, or a link of some kind; put the database itself there.", path=str(path))

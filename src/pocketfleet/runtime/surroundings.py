@@ -46,6 +46,8 @@ class SeenProcess:
     reason: str = ""
     retry_at: datetime | None = None
     awake_since: datetime | None = None
+    #: it was just ended by the kernel for using more memory than it may
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,13 @@ from pocketfleet.config import Config
 from pocketfleet.domain.hostnames import new_id
 from pocketfleet.errors import ReleaseUnusable
 from pocketfleet.runtime import probe
+from pocketfleet.runtime.commands import PlainCommander
 from pocketfleet.runtime.guest import Guest, make_folders
 from pocketfleet.runtime.output import LogKeeper
 from pocketfleet.runtime.process_runner import ProcessRunner
+from pocketfleet.runtime.runner import Runner
+from pocketfleet.runtime.sandbox import rights
+from pocketfleet.runtime.sandbox.runner import SandboxRunner
 from pocketfleet.runtime.superuser import create_superuser
 from pocketfleet.runtime.supervisor import Open, SeenProcess, Supervisor
 from tests.conftest import free_port
@@ -73,15 +77,17 @@ class Traffic:
 class House:
     """A supervisor over real processes in a home of its own."""
 
-    def __init__(self, home: Path, **settings: Any) -> None:
+    def __init__(self, home: Path, *, sandboxed: bool = False, **settings: Any) -> None:
         self.config = Config(**{"home": home, "guest_port": free_port(), "stop_timeout": 5.0, **settings})
         self.config.run.mkdir(parents=True, exist_ok=True)
         self.guests: dict[str, Guest] = {}
         self.seen: list[SeenProcess] = []
         self.edge = Edge()
         self.logs = LogKeeper(self.config)
+        self.sandboxed = sandboxed
+        self.runner = self.make_runner()
         self.supervisor = Supervisor(
-            ProcessRunner(self.config),
+            self.runner,
             guest_of=self.guest,
             routes=self.edge,
             parked=self.edge.parked,
@@ -90,6 +96,14 @@ class House:
             log=self.logs.of,
             config=self.config,
         )
+
+    def make_runner(self) -> Runner:
+        """One more of this house's kind; a sandbox is prepared."""
+        if not self.sandboxed:
+            return ProcessRunner(self.config)
+        runner = SandboxRunner(self.config, rights.means(self.config))
+        runner.prepare()
+        return runner
 
     def guest(self, instance_id: str) -> Guest:
         if instance_id not in self.guests:
@@ -104,12 +118,13 @@ class House:
             release=release,
             executable=program or executable(release),
             folder=self.config.instances / instance_id,
-            address=f"127.{os.getpid() % 250 + 1}.{number // 250}.{number % 250 + 1}",
+            address=f"{240 if self.sandboxed else 127}.{os.getpid() % 250 + 1}.{number // 250}.{number % 250 + 1}",
             port=self.config.guest_port,
             secrets={},
             dev=False,
             log_folder=self.config.logs / instance_id,
             run_folder=self.config.run,
+            limits=self.config.guest_limits,
         )
         self.guests[instance_id] = dataclasses.replace(guest, **changes)
         make_folders(guest.folder)
@@ -118,7 +133,8 @@ class House:
     async def add_claimed(self, *, release: str = NEWEST, **changes: Any) -> Guest:
         """A guest with a superuser, so that it can be written to."""
         guest = self.add(release=release, **changes)
-        await create_superuser(guest, EMAIL, HASH)
+        commander = self.runner if isinstance(self.runner, SandboxRunner) else PlainCommander()
+        await create_superuser(guest, EMAIL, HASH, commander=commander)
         return guest
 
     def log_text(self, guest: Guest) -> str:
@@ -142,6 +158,8 @@ async def house(home: Path, **settings: Any) -> AsyncIterator[House]:
         made.edge.open.clear()
         await made.supervisor.stop_all()
         writing.cancel()
+        if isinstance(made.runner, SandboxRunner):
+            made.runner.close()
 
 
 def recording(program: Path, into: Path) -> Path:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from pocketfleet.config import Config
-from pocketfleet.runtime.process_runner import ProcessRunner
-from pocketfleet.runtime.runner import Runner
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from pocketfleet.runtime.guest import Guest
 from tests.integration.runtime.runner_contract import RunnerContract
 
 
 class TestProcessRunner(RunnerContract):
     """Against real processes."""
 
-    def make(self, config: Config) -> Runner:
-        return ProcessRunner(config)
+    @contextlib.asynccontextmanager
+    async def occupied(self, guest: Guest) -> AsyncIterator[None]:
+        """By another program that listens there."""
+        listener = await asyncio.start_server(lambda *_: None, guest.address, guest.port)
+        yield
+        listener.close()

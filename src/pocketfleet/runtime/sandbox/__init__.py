@@ -1,0 +1,1 @@
+"""The sandbox: an instance's PocketBase with namespaces, a user, limits and a network of its own."""

@@ -1,0 +1,194 @@
+"""Control groups: memory, processors and processes of each instance, in version 2 or, where a machine has only that, 1.
+
+They lie below `pocketfleet-<mark>` at the top, not below whoever started node: a guest outlives its node, and its
+limits hold on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.errors import SandboxUnavailable
+
+CONTROLLERS = ("memory", "pids", "cpu")
+#: Microseconds in which a quota of processor time is counted.
+_PERIOD = 100_000
+#: Seconds in which what was killed is gone.
+_DYING = 2.0
+
+
+class Cgroups:
+    """The groups of one home; a file call or some for every verb."""
+
+    def __init__(self, mark: str, tops: dict[str, Path], *, version: int) -> None:
+        """`tops`: where each controller's groups begin; one place for all of them in version 2."""
+        self._name = f"pocketfleet-{mark}"
+        self._tops = tops
+        self._version = version
+
+    @classmethod
+    def found(cls, mark: str) -> Cgroups:
+        """What this machine has. Raises SandboxUnavailable."""
+        mounts = [line.split()[1:4] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for place, kind, _ in mounts:
+            if kind == "cgroup2" and set(CONTROLLERS) <= _words(Path(place) / "cgroup.controllers"):
+                return cls(mark, dict.fromkeys(CONTROLLERS, Path(place)), version=2)
+        old = {
+            name: Path(place)
+            for place, kind, options in mounts
+            if kind == "cgroup"
+            for name in CONTROLLERS
+            if name in options.split(",")
+        }
+        if set(old) != set(CONTROLLERS):
+            missing = ", ".join(sorted(set(CONTROLLERS) - set(old)))
+            raise SandboxUnavailable(f"This machine has no control groups for {missing}; mount cgroup2.")
+        return cls(mark, old, version=1)
+
+    def prepare(self) -> None:
+        """The home's own group. Raises SandboxUnavailable where we may not make one."""
+        try:
+            if self._version == 2:
+                _hand_down(self._tops["memory"])
+            for top in self._all():
+                (top / self._name).mkdir(exist_ok=True)
+            if self._version == 2:
+                _hand_down(self._tops["memory"] / self._name)
+        except OSError as error:
+            raise SandboxUnavailable(
+                f"Control groups cannot be made: {error.strerror} ({error.filename}). Run pocketfleet as root of the "
+                "machine, or of a container with a writable cgroup file system."
+            ) from error
+
+    def make(self, instance_id: str, limits: GuestLimits) -> list[Path]:
+        """A new group with these limits; the files that a process writes 0 to, to be in it. Raises OSError.
+
+        What is left in one of the same name is killed: the caller holds the instance's lock.
+        """
+        self.remove(instance_id)
+        for folder in self._folders(instance_id):
+            folder.mkdir()
+        write = _write_2 if self._version == 2 else _write_1
+        write({name: self._folder(name, instance_id) for name in CONTROLLERS}, limits)
+        return [folder / "cgroup.procs" for folder in self._folders(instance_id)]
+
+    def ended_for_memory(self, instance_id: str) -> bool:
+        """Whether something in it was ended for lack of memory since it was made."""
+        name = "memory.events" if self._version == 2 else "memory.oom_control"
+        with contextlib.suppress(OSError):
+            for line in (self._folder("memory", instance_id) / name).read_text().splitlines():
+                word, _, number = line.partition(" ")
+                if word == "oom_kill" and number != "0":
+                    return True
+        return False
+
+    def processes(self, instance_id: str) -> list[int]:
+        """Pids of all that is in it."""
+        return [int(pid) for pid in _words(self._folder("pids", instance_id) / "cgroup.procs")]
+
+    def remove(self, instance_id: str) -> None:
+        """Whatever is in it is killed; it is gone. Raises OSError where something in it does not die."""
+        for folder in self._folders(instance_id):
+            _remove(folder)
+
+    def present(self) -> set[str]:
+        """Ids of the instances that have one."""
+        found: set[str] = set()
+        for top in self._all():
+            with contextlib.suppress(FileNotFoundError):
+                found |= {path.name for path in (top / self._name).iterdir() if path.is_dir()}
+        return found
+
+    def sweep(self, living: Iterable[str]) -> None:
+        """None is left but those of instances that run. Raises OSError."""
+        for instance_id in self.present() - set(living):
+            self.remove(instance_id)
+
+    def close(self) -> None:
+        """The home's own group goes, if nothing is in it."""
+        for top in self._all():
+            with contextlib.suppress(OSError):
+                (top / self._name).rmdir()
+
+    def _all(self) -> list[Path]:
+        return list(dict.fromkeys(self._tops.values()))
+
+    def _folders(self, instance_id: str) -> list[Path]:
+        return [top / self._name / instance_id for top in self._all()]
+
+    def _folder(self, controller: str, instance_id: str) -> Path:
+        return self._tops[controller] / self._name / instance_id
+
+
+def _hand_down(folder: Path) -> None:
+    """Groups below get the controllers."""
+    missing = set(CONTROLLERS) - _words(folder / "cgroup.subtree_control")
+    if missing:
+        (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(missing)))
+
+
+def _write_2(folders: dict[str, Path], limits: GuestLimits) -> None:
+    folder = folders["memory"]
+    if limits.memory:
+        (folder / "memory.max").write_text(str(limits.memory))
+        _if_there(folder / "memory.swap.max", "0")
+        # half an instance is of no use
+        _if_there(folder / "memory.oom.group", "1")
+    if limits.processes:
+        (folder / "pids.max").write_text(str(limits.processes))
+    (folder / "cpu.weight").write_text(str(limits.cpu_weight))
+    if limits.cpus:
+        (folder / "cpu.max").write_text(f"{int(limits.cpus * _PERIOD)} {_PERIOD}")
+
+
+def _write_1(folders: dict[str, Path], limits: GuestLimits) -> None:
+    if limits.memory:
+        (folders["memory"] / "memory.limit_in_bytes").write_text(str(limits.memory))
+        # there only where swap is counted
+        _if_there(folders["memory"] / "memory.memsw.limit_in_bytes", str(limits.memory))
+    if limits.processes:
+        (folders["pids"] / "pids.max").write_text(str(limits.processes))
+    (folders["cpu"] / "cpu.shares").write_text(str(max(2, limits.cpu_weight * 1024 // 100)))
+    if limits.cpus:
+        _if_there(folders["cpu"] / "cpu.cfs_period_us", str(_PERIOD))
+        _if_there(folders["cpu"] / "cpu.cfs_quota_us", str(int(limits.cpus * _PERIOD)))
+
+
+def _if_there(path: Path, text: str) -> None:
+    if path.exists():
+        path.write_text(text)
+
+
+def _remove(folder: Path) -> None:
+    give_up = time.monotonic() + _DYING
+    while True:
+        try:
+            folder.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > give_up:
+                raise
+        _kill_all(folder)
+        time.sleep(0.002)
+
+
+def _kill_all(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for pid in _words(folder / "cgroup.procs"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def _words(path: Path) -> set[str]:
+    with contextlib.suppress(OSError):
+        return set(path.read_text().split())
+    return set()

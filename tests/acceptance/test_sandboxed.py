@@ -1,0 +1,211 @@
+"""Instances that are locked in: what people do with them works, across crashes too, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pocketfleet.domain.addresses import USERS_FROM
+from tests.load import nothing_fails
+from tests.pocketbases import NEWEST
+from tests.sandboxes import needs_sandbox
+from tests.server import Server, make_notes, superuser_token, until
+
+pytestmark = needs_sandbox
+
+OLD = "0.22.27"
+SETTINGS = {"counted": False, "sandbox": "on", "versions": (OLD, NEWEST), "idle_timeout": 3600}
+
+
+def groups() -> list[Path]:
+    """Every group of every pocketfleet on this machine."""
+    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
+    return [path for top in tops for path in top.glob("pocketfleet-*") if path.is_dir()]
+
+
+def cables() -> set[str]:
+    """Interfaces of every pocketfleet on this machine."""
+    return {name for _, name in socket.if_nameindex() if name.startswith("pf")}
+
+
+def owners(folder: Path) -> set[int]:
+    """Who owns what is in there."""
+    return {path.lstat().st_uid for path in [folder, *folder.rglob("*")]}
+
+
+def texts(client: httpx.Client) -> list[str]:
+    """What its notes say, in the order of the alphabet."""
+    answer = client.get("/api/collections/notes/records?perPage=100")
+    assert answer.status_code == 200, answer.text
+    return sorted(item["text"] for item in answer.json()["items"])
+
+
+def add(client: httpx.Client, text: str) -> None:
+    assert client.post("/api/collections/notes/records", json={"text": text}).status_code == 200
+
+
+@pytest.fixture
+def notes(server: Server, request: pytest.FixtureRequest) -> Iterator[tuple[str, httpx.Client]]:
+    """The id of an awake instance with a collection `notes` that holds `first`, and a client of it."""
+    name = str(request.node.name).removeprefix("test_").replace("_", "-")[:40].strip("-")
+    made = server.create(name)
+    with server.client(name) as client:
+        make_notes(client, NEWEST)
+        add(client, "first")
+        yield made["id"], client
+
+
+def test_it_says_so(server: Server) -> None:
+    assert "Isolation   on" in server.said()
+
+
+def test_every_instance_has_a_user_of_its_own_that_owns_its_files(
+    server: Server, notes: tuple[str, httpx.Client]
+) -> None:
+    other = server.create("neighbour")["id"]
+    (one,), (two,) = owners(server.folder(notes[0])), owners(server.folder(other))
+    assert one != two
+    assert min(one, two) >= USERS_FROM
+    (pid,) = server.guest_pids(notes[0])
+    assert f"Uid:\t{one}\t{one}\t{one}\t{one}" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_node_killed(server: Server, notes: tuple[str, httpx.Client]) -> None:
+    instance_id, client = notes
+    guests, before = server.guest_pids(instance_id), server.pid("node")
+    server.kill("node")
+    server.revived("node", before)
+    until(lambda: server.show(instance_id)["state"] == "awake", 20, "its adoption")
+    assert server.guest_pids(instance_id) == guests, "its PocketBase was not adopted"
+    add(client, "second")
+    server.cli("sleep", instance_id)
+    assert server.guest_pids(instance_id) == []
+    assert texts(client) == ["first", "second"]
+
+
+def test_killed_while_node_is_away(server: Server, notes: tuple[str, httpx.Client]) -> None:
+    instance_id, client = notes
+    before = server.pid("node")
+    server.kill("node")
+    server.kill_guest(instance_id)
+    server.revived("node", before)
+    assert texts(client) == ["first"]
+
+
+def test_an_upgrade_and_the_way_back(server: Server) -> None:
+    made = server.create("climber", OLD)
+    with server.client("climber") as client:
+        make_notes(client, OLD)
+        add(client, "first")
+        server.cli("upgrade", "climber", NEWEST, check=False)
+        server.cli("upgrade", "climber", NEWEST, "--accept-changes")
+        assert server.show("climber")["release"] == NEWEST
+        assert texts(client) == ["first"]
+        server.cli("rollback", "climber", "--accept-loss")
+        assert server.show("climber")["release"] == OLD
+        assert texts(client) == ["first"]
+    assert len(owners(server.folder(made["id"]))) == 1
+
+
+def test_copies(server: Server, notes: tuple[str, httpx.Client]) -> None:
+    """A snapshot, a backup, a restore of either, a clone, and an import: all end as their instance's user's."""
+    instance_id, client = notes
+    server.cli("backup", instance_id)
+    add(client, "second")
+    backup = server.api.get(f"/instances/{instance_id}/backups").json()["items"][0]["name"]
+    server.cli("restore", instance_id, backup)
+    assert texts(client) == ["first"]
+    server.cli("clone", instance_id, "twin")
+    with server.client("twin") as twin:
+        assert texts(twin) == ["first"]
+        add(twin, "of the twin")
+    (own,), (twins,) = owners(server.folder(instance_id)), owners(server.folder(server.show("twin")["id"]))
+    assert own != twins
+
+
+def test_one_that_wants_too_much_memory_says_so(server: Server, notes: tuple[str, httpx.Client]) -> None:
+    instance_id, client = notes
+    hook = 'routerAdd("GET", "/hog", (e) => { const a = []; while (true) a.push("x".repeat(1 << 20) + Math.random()) })'
+    server.put(instance_id, "pb_hooks/main.pb.js", hook)
+    server.cli("sleep", instance_id)
+    assert client.get("/hog").status_code in (502, 503)
+    lines = "\n".join(line["text"] for line in server.log(instance_id))
+    assert "used more memory than this instance may have" in lines
+    assert texts(client) == ["first"]
+
+    def told() -> bool:
+        feed = server.api.get(f"/instances/{instance_id}/events").json()["items"]
+        return any(event["kind"] == "out_of_memory" for event in feed)
+
+    until(told, 10, "the event")
+
+
+def test_everything_killed_and_nothing_left_behind() -> None:
+    """In a home of its own: after a crash of all of ours guests are adopted; after an orderly end nothing is left."""
+    before, groups_before = cables(), set(groups())
+    server = Server(Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp")), counted=False, sandbox="on")
+    try:
+        server.start()
+        instance_id = server.create("lasting")["id"]
+        gone = server.create("gone")["id"]
+        with server.client("lasting") as client, server.client("gone") as other:
+            assert (client.get("/api/health").status_code, other.get("/api/health").status_code) == (200, 200)
+            guests = server.guest_pids(instance_id)
+            server.kill_all()
+            os.kill(server.guest_pids(gone)[0], 9)
+            server.start()
+            assert server.show(instance_id)["state"] == "awake"
+            assert server.guest_pids(instance_id) == guests
+            assert other.get("/api/health").status_code == 200
+        server.stop()
+        until(lambda: cables() <= before, 10, "its interfaces to be gone")
+        assert set(groups()) <= groups_before
+    finally:
+        server.clean()
+
+
+def test_a_home_goes_under_the_sandbox_and_back() -> None:
+    server = Server(Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp")), counted=False, sandbox="off")
+    try:
+        server.start()
+        assert "Isolation   none" in server.said()
+        instance_id = server.create("moving")["id"]
+        with server.client("moving") as client:
+            make_notes(client, NEWEST)
+            add(client, "plain")
+            assert owners(server.folder(instance_id)) == {0}
+            for sandbox, text in (("on", "locked in"), ("off", "plain again"), ("on", "and in again")):
+                # what runs is of the other kind: it is ended, not adopted
+                server.kill_all()
+                server.environment["POCKETFLEET_SANDBOX"] = sandbox
+                server.start()
+                add(client, text)
+                assert len(server.guest_pids(instance_id)) == 1
+            assert texts(client) == ["and in again", "locked in", "plain", "plain again"]
+            token = superuser_token(client, NEWEST)
+            assert client.get("/api/settings", headers={"authorization": token}).status_code == 200
+        assert 0 not in owners(server.folder(instance_id))
+    finally:
+        server.clean()
+
+
+def test_what_is_asked_for_and_cannot_be_is_refused(home: Path) -> None:
+    server = Server(home, counted=False, sandbox="on", sandbox_bwrap="/nonexistent")
+    try:
+        with pytest.raises(AssertionError, match="There is no bubblewrap at /nonexistent"):
+            server.start()
+    finally:
+        server.clean()
+
+
+def test_requests_while_it_wakes_and_sleeps(server: Server, notes: tuple[str, httpx.Client]) -> None:
+    instance_id, _ = notes
+    with nothing_fails(server, server.show(instance_id)["name"]):
+        for _ in range(3):
+            server.cli("sleep", instance_id)

@@ -1,0 +1,83 @@
+"""Addresses and users, rules, groups and the filter's program: what can be said of them without a cell."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from pocketfleet.domain import addresses
+from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.runtime.reasons import why_it_ended
+from pocketfleet.runtime.sandbox import filter as calls
+from pocketfleet.runtime.sandbox.cgroups import CONTROLLERS, Cgroups
+from pocketfleet.runtime.sandbox.firewall import Firewall
+
+
+@pytest.mark.parametrize("number", [0, 1, 253, 254, 65_023, 65_024, addresses.CAPACITY - 1])
+def test_an_address_is_its_number(number: int) -> None:
+    address = addresses.address_of(number)
+    inside = addresses.sandboxed_address(address)
+    assert addresses.number_of(address) == addresses.number_of(inside) == number
+    assert inside.startswith("240.")
+    assert addresses.user_of(inside) == addresses.USERS_FROM + number < 2**31
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.1.0.255", "127.255.0.1", "240.0.0.2", "localhost", "127.1.0"])
+def test_what_is_no_instances_address(address: str) -> None:
+    with pytest.raises(ValueError, match=address):
+        addresses.number_of(address)
+
+
+def test_the_rules_hold_what_was_asked_for() -> None:
+    firewall = Firewall("abcdef", "pfabcdef-", Path("/nowhere"), "nft")
+    text = firewall.rules(("10.0.0.5:5432", "10.1.0.0/16"), ("25", "465"), alone=True)
+    assert "$" not in text
+    for line in (
+        "ip daddr 10.0.0.5 tcp dport 5432 accept",
+        "ip daddr 10.1.0.0/16 accept",
+        "tcp dport { 25, 465 } goto refused",
+        'iifname != "pf*" oifname != "pf*" drop',
+        "table inet pocketfleet_abcdef {",
+    ):
+        assert line in text
+    assert 'iifname != "pf*" oifname' not in firewall.rules((), (), alone=False)
+
+
+def test_limits_as_groups_of_version_2_take_them(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.subtree_control").write_text("memory")
+    cgroups = Cgroups("abcdef", dict.fromkeys(CONTROLLERS, tmp_path), version=2)
+    cgroups.prepare()
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +pids"
+    assert cgroups.make("one", GuestLimits(memory=1000, cpus=1.5, processes=7)) == [
+        tmp_path / "pocketfleet-abcdef" / "one" / "cgroup.procs"
+    ]
+    made = {path.name: path.read_text() for path in (tmp_path / "pocketfleet-abcdef" / "one").iterdir()}
+    assert made == {"memory.max": "1000", "pids.max": "7", "cpu.weight": "100", "cpu.max": "150000 100000"}
+    (tmp_path / "pocketfleet-abcdef" / "one" / "memory.events").write_text("low 0\nmax 3\noom 1\noom_kill 1\n")
+    assert cgroups.ended_for_memory("one")
+    assert not cgroups.ended_for_memory("two")
+    assert cgroups.present() == {"one"}
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_every_jump_of_the_filter_lands_in_it(machine: str) -> None:
+    text = calls.program(machine)
+    steps = [struct.unpack_from("=HBBI", text, at) for at in range(0, len(text), 8)]
+    for at, (code, yes, no, _) in enumerate(steps):
+        if code & 7 == 5:
+            assert at + 1 + max(yes, no) < len(steps)
+    assert steps[-1] == (0x06, 0, 0, 0x7FFF0000)
+    assert len(steps) < 4096
+
+
+def test_no_number_is_forbidden_twice() -> None:
+    for column in (0, 1):
+        numbers = [each[column] for each in calls.FORBIDDEN.values() if each[column] is not None]
+        assert len(numbers) == len(set(numbers))
+
+
+def test_a_cause_is_said_instead_of_the_code() -> None:
+    told = why_it_ended(-9, "whatever", answered=True, cause="it used too much")
+    assert told == "PocketBase was ended: it used too much."
