@@ -184,8 +184,17 @@ class Server:
         """HAProxy reads its configuration anew, as an operator's change makes it; old workers end in their own time."""
         master = psutil.Process(self.pid("edge"))
         before = {worker.pid for worker in master.children()}
-        master.send_signal(signal.SIGUSR2)
-        until(lambda: bool({worker.pid for worker in master.children()} - before), 20, "a new worker of the edge")
+
+        def reloaded() -> bool:
+            return bool({worker.pid for worker in master.children()} - before)
+
+        # a master that has only just started itself does not hear it yet
+        for _ in range(4):
+            master.send_signal(signal.SIGUSR2)
+            with contextlib.suppress(AssertionError):
+                until(reloaded, 10, "a new worker of the edge")
+                return
+        raise AssertionError("the edge does not reload")
 
     def revived(self, name: str, before: int, timeout: float = 30) -> None:
         """Wait until `node`, `control` or `edge` runs as another process than `before` and answers."""
