@@ -17,6 +17,8 @@ _DISK = {
     errno.EPERM: "pocketfleet may not write there. Give the folder to the user that runs it, and try again.",
     errno.EIO: "The disk reports errors. Check it before anything else.",
 }
+#: What SQLite says of a full disk: where it writes, and where it opens a database, which takes some room of its own.
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 def problem_of(error: Exception, operation_id: str) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def is_full(error: BaseException) -> bool:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+        if isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) in _FULL:
             return True
         if isinstance(cause, DiskTrouble) and "free" in cause.facts:
             return True
@@ -55,6 +57,8 @@ def as_ours(error: Exception, operation_id: str) -> PocketfleetError:
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f" ({error.filename})" if error.filename else ""
         return DiskTrouble(_DISK[error.errno] + where)
+    if is_full(error):
+        return DiskTrouble(_DISK[errno.ENOSPC])
     return Unexpected(
         f"{type(error).__name__} in operation {operation_id}; pocketfleet's own log says where. Please report it.",
         operation=operation_id,
