@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_versions(text: str) -> None:
 @given(st.one_of(TEXT, NEAR_CRONS), st.one_of(TEXT, NEAR_ZONES), JSON)
 def test_backup_plans(cron: str, zone: str, keep: Any) -> None:
     for data in ({"cron": cron}, {"cron": "0 3 * * *", "zone": zone}, {"cron": cron, "keep": keep}, {"cron": keep}):
-        plan = taken(lambda data=data: BackupPlan.parse(data))
+        plan = taken(partial(BackupPlan.parse, data))
         if plan is not None:
             assert NOW < plan.next_due(NOW) < NOW + timedelta(days=366 * 60)
             assert BackupPlan.parse(plan.as_json()) == plan
@@ -106,7 +107,7 @@ def test_backup_plans(cron: str, zone: str, keep: Any) -> None:
 def test_windows(zone: str, days: Any, start: Any) -> None:
     good = {"days": [0], "from": "02:00", "to": "05:00", "zone": "UTC"}
     for change in ({"zone": zone}, {"days": days}, {"from": start}, {"to": start}, {str(zone): start}):
-        window = taken(lambda change=change: Window.parse(good | change))
+        window = taken(partial(Window.parse, good | change))
         if window is not None:
             assert Window.parse(window.as_json()) == window
 
@@ -119,7 +120,7 @@ def test_windows(zone: str, days: Any, start: Any) -> None:
 )
 def test_probes(probe: dict[str, Any]) -> None:
     for given_ in (probe, {"path": "/", **probe}):
-        found = taken(lambda given_=given_: probes.check_probe(given_))
+        found = taken(partial(probes.check_probe, given_))
         if found is not None:
             assert found["path"].startswith("/")
             assert found["path"].isascii()
