@@ -252,11 +252,12 @@ def _finished(
 def _sound_databases(folder: Path, errand: Errand) -> list[str]:
     """Fold logs in and check; a damaged request log is left out, since nothing but history is in it."""
     left_out = []
+    for path in folder.iterdir():
+        if is_database_file(path.name) and not path.is_file():
+            raise ArchiveRefused(f"{plain(path.name)} is named as a database, and is a folder.")
     for name in database_names(folder):
         errand.say(None, f"checking {name}")
         path = folder / name
-        if not path.is_file():
-            raise ArchiveRefused(f"{plain(name)} is named as a database, and is a folder.")
         try:
             if not is_database(path):
                 raise SnapshotUnusable(f"{plain(name)} is not a database.")

@@ -69,7 +69,7 @@ def opened_zip(archive: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
         ):
             yield opened
     except _ERRORS as error:
-        raise ArchiveRefused(f"This is not a zip, or a damaged one: {error}.") from error
+        raise ArchiveRefused(f"This is not a zip, or a damaged one: {plain(str(error))[:200]}.") from error
 
 
 def members_of(opened: zipfile.ZipFile, size: int, limits: Limits) -> list[Member]:

@@ -305,7 +305,8 @@ def test_an_entry_without_a_name_is_refused(place: Place, honest: bytes, tmp_pat
 
 
 def test_a_folder_with_a_databases_name_is_refused(place: Place, honest: bytes, tmp_path: Path) -> None:
-    assert place.unpack(packed(tmp_path, honest, [("other.db/x", 0, b"", b"x")])) is None
+    for name in ("other.db/x", "data.db-journal/x", "data.db-wal/x", "data.db-shm/x"):
+        assert place.unpack(packed(tmp_path, honest, [(name, 0, b"", b"x")])) is None, name
 
 
 def trap(database: bytes, victim: Path) -> bytes:
