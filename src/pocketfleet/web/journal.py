@@ -56,6 +56,42 @@ STEPS: dict[str, dict[str, str]] = {
         "resume": "Let the waiting requests through",
         "tidy": "Clear away what was replaced",
     },
+    "import": {
+        "know": "Give it its address",
+        "open": "Unpack the file, and check it",
+        "release": "Find out how old the data is, and the release that fits",
+        "place": "Put the data in place",
+        "superuser": "Add a superuser, where one was asked for",
+        "ready": "Write down that it is so",
+        "publish": "Make it reachable",
+        "finish": "Clear away the file",
+    },
+    "clone": {
+        "know": "Give it its address",
+        "copy": "Copy the data, without stopping anything",
+        "release": "Fetch and verify the release",
+        "settings": "Switch off mail and S3, unless they are to be kept",
+        "place": "Put the data in place",
+        "ready": "Write down that it is so",
+        "publish": "Make it reachable",
+        "finish": "Clear away what is not needed any more",
+    },
+    "create": {
+        "know": "Give it its address",
+        "release": "Fetch and verify the release",
+        "folders": "Make its folders",
+        "superuser": "Make its first superuser",
+        "ready": "Write down that it is so",
+        "publish": "Make it reachable",
+    },
+    "backup": {"back_up": "Copy the data without stopping anything, pack it, and read the zip again"},
+    "verify": {"read": "Read the whole backup"},
+    "delete_backup": {"remove": "Remove the file"},
+    "snapshot": {
+        "take": "Copy the data, without stopping anything",
+        "prune": "Remove snapshots that are kept no longer",
+    },
+    "delete_snapshot": {"remove": "Remove its files"},
 }
 #: Steps of what only rehearses, and those of a restore that are for a rehearsal alone.
 _REHEARSING = ("resolve", "snapshot", "rehearse", "decide")

@@ -26,6 +26,12 @@ from pocketfleet.web.digests import digest_of
 from pocketfleet.web.pages.frame import framed
 from pocketfleet.web.pages.guard import on_instance, to_operation
 
+#: Where an operation belongs among the instance's pages; others to its overview.
+_TABS = {
+    **dict.fromkeys(("upgrade", "rollback"), "versions"),
+    **dict.fromkeys(("backup", "verify", "delete_backup", "snapshot", "delete_snapshot", "restore"), "backups"),
+}
+
 
 @require_safe
 @on_instance()
@@ -35,8 +41,8 @@ def show(request: FleetRequest, instance: Instance, operation_id: str) -> HttpRe
     if request.htmx and request.htmx.target == "operation":
         if shown["digest"] == request.GET.get("seen"):
             return HttpResponse(status=204)
-        return framed(request, "versions/operation_live.html", instance, "versions", operation=shown)
-    return framed(request, "versions/operation.html", instance, "versions", operation=shown)
+        return framed(request, "versions/operation_live.html", instance, _tab(shown), operation=shown)
+    return framed(request, "versions/operation.html", instance, _tab(shown), operation=shown)
 
 
 @require_POST
@@ -81,6 +87,10 @@ def _found(request: FleetRequest, instance: Instance, operation_id: str) -> Oper
     if found.instance_id != instance.id:
         raise OperationNotFound(f"{instance.name} has no operation “{operation_id[:70]}”.")
     return found
+
+
+def _tab(shown: dict[str, Any]) -> str:
+    return _TABS.get(shown["kind"], "overview")
 
 
 def _shown(found: Operation, instance: Instance) -> dict[str, Any]:

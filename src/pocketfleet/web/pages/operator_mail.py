@@ -15,7 +15,7 @@ from pocketfleet.web.pages.guard import back, for_operators, rendered
 def show(request: FleetRequest) -> HttpResponse:
     """What waits, newest first; its links as long as they work."""
     waiting = [mail for mail in account_mail.waiting_mail() if not mail.to_nobody]
-    return rendered(request, "operator/mail.html", place="operator", waiting=waiting[::-1])
+    return rendered(request, "operator/mail.html", place="operator", tab="mail", waiting=waiting[::-1])
 
 
 @require_POST

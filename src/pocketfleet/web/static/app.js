@@ -32,7 +32,14 @@
 
   // on a phone the tabs go on beyond the edge: the one that is open is to be seen
   const tab = document.querySelector(".tabs [aria-current]");
-  if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;
+  const showTab = () => {
+    const tabs = tab.parentElement;
+    tabs.scrollLeft = tab.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+  };
+  if (tab) {
+    showTab();
+    window.addEventListener("resize", showTab);
+  }
 
   // the same words as tags.py, `duration`
   const duration = (seconds) => {
