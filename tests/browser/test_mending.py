@@ -93,7 +93,6 @@ def test_screenshots(served: Served, open_page: OpenPage, shop: Instance, scheme
     found: Rehearsal = restored(shop, upload=UPLOAD)
     for name, path in {
         "mend": "instances/shop/mend",
-        "restore-report": f"instances/shop/rehearsals/{found.id}",
         "restore-asking": f"instances/shop/operations/{found.operation_id}",
     }.items():
         go(page, served, path)
