@@ -56,16 +56,17 @@ class _Owner:
             own = _open_if_there(opened, name, other)
             entries = _entries(inner)
             others = _entries(own) if own is not None else {}
-            same = entries.keys() == others.keys() and own is not None and _same_folder(inner, own)
-            matches = {}
+            same = own is not None and entries.keys() == others.keys() and _same_folder(inner, own)
+            shared = {}
             for below, known in entries.items():
                 self._errand.check()
-                matches[below] = self._match(inner, own, below, known, others.get(below))
-            same = same and all(match.same for match in matches.values())
-            shared = [below for below, match in matches.items() if match.shared]
+                match = self._match(inner, own, below, known, others.get(below))
+                same = same and match.same
+                if match.shared:
+                    shared[below] = match
             if not same:
-                for below in shared:
-                    self._settle(inner, own, below, entries[below], matches[below])
+                for below, match in shared.items():
+                    self._settle(inner, own, below, entries[below], match)
         return _Match(same, bool(shared) and same)
 
     def exchange(self, here: int, other: int, name: str) -> None:
@@ -78,9 +79,9 @@ class _Owner:
             self._move_files(here, other, name)
 
     def _match(
-        self, here: int, other: int | None, name: str, known: os.stat_result, own: os.stat_result | None
+        self, here: int, other: int | None, name: str, known: os.stat_result | None, own: os.stat_result | None
     ) -> _Match:
-        if stat.S_ISDIR(known.st_mode):
+        if known is None:
             return self.compared(here, other, name)
         if stat.S_ISREG(known.st_mode):
             return _Match(own is not None and self._is_same_file(known, own), known.st_nlink > 1)
@@ -91,9 +92,9 @@ class _Owner:
     def _is_same_file(self, known: os.stat_result, own: os.stat_result) -> bool:
         return stat.S_ISREG(own.st_mode) and own.st_nlink == 1 and own.st_ctime_ns < self._before and alike(known, own)
 
-    def _settle(self, here: int, other: int | None, name: str, known: os.stat_result, match: _Match) -> None:
+    def _settle(self, here: int, other: int | None, name: str, known: os.stat_result | None, match: _Match) -> None:
         """One entry of a folder that is not the same as a whole."""
-        if stat.S_ISDIR(known.st_mode):
+        if known is None:
             if other is not None:
                 self.exchange(here, other, name)
         elif match.same and other is not None:
@@ -104,15 +105,19 @@ class _Owner:
     def _move_files(self, here: int, other: int, name: str) -> None:
         with opened_folder(name, here) as inner, opened_folder(name, other) as own:
             for below, known in _entries(inner).items():
-                if stat.S_ISDIR(known.st_mode):
+                if known is None:
                     self._move_files(inner, own, below)
                 elif stat.S_ISREG(known.st_mode) and known.st_nlink > 1:
                     os.rename(below, below, src_dir_fd=own, dst_dir_fd=inner)
 
 
-def _entries(folder: int) -> dict[str, os.stat_result]:
+def _entries(folder: int) -> dict[str, os.stat_result | None]:
+    """What is in an open folder, by name; None for folders, of which there may be many."""
     with os.scandir(folder) as entries:
-        return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+        return {
+            entry.name: None if entry.is_dir(follow_symlinks=False) else entry.stat(follow_symlinks=False)
+            for entry in entries
+        }
 
 
 def _same_folder(here: int, own: int) -> bool:

@@ -307,7 +307,7 @@ def test_an_operation_shows_its_steps_and_those_to_come(browser: Browser) -> Non
     operations.report_progress(operation.id, "snapshot", 0.42, "6 of 14 MB")
     page = browser.http.get(f"/instances/shop/operations/{operation.id}").text
     states = re.findall(r'<li class="(\w*)"', page)
-    assert states == ["done", "running", *[""] * 9]
+    assert states == ["done", "running", *[""] * 10]
     assert 'value="42"' in page
     assert "6 of 14 MB" in page
     assert "data-clock" not in page

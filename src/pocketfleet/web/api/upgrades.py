@@ -52,7 +52,8 @@ def upgrade_instance(request: HttpRequest, ref: str, body: UpgradeIn) -> Status[
 
 @router.post("/instances/{ref}/rollback", response={202: StartedOut}, summary="Go back to a snapshot")
 def rollback_instance(request: HttpRequest, ref: str, body: RollbackIn) -> Status[dict[str, Any]]:
-    """It ends as `asking` where records or files would be lost; `result.lost` lists them."""
+    """It ends as `asking` where records or files would be lost; `result.lost` lists them: `records` and
+    `files_by_collection` by collection, `files` of all together, `own` for hooks, migrations and public files."""
     operation = actions.rollback_instance(
         instance_for(request, ref, Verb.OPERATE).id,
         body.snapshot,
