@@ -227,6 +227,10 @@ class Server:
         """The instance's own folder."""
         return self.home / "instances" / instance_id
 
+    def seen_inside(self, instance_id: str) -> Path:
+        """The instance's own folder as its PocketBase sees it; a rehearsal's sees it elsewhere."""
+        return Path("/instances") / instance_id if "Isolation   on" in self.said() else self.folder(instance_id)
+
     def put(self, instance_id: str, path: str, text: str) -> None:
         """Write a file of the tenant's, such as `pb_hooks/main.pb.js`."""
         target = self.folder(instance_id) / path

@@ -16,8 +16,9 @@ from pocketfleet.runtime.errands import Errand
 #: Folders within folders, and names in all, beyond which nothing is counted: PocketBase makes three levels.
 _DEEPEST = 100
 _MOST = 1_000_000
-#: What `st_blocks` counts.
+#: What `st_blocks` counts, and how much more than its size a file may take before that counts instead.
 _BLOCK = 512
+_SLACK = 64 * 1024
 #: What a folder may be by the time it is opened: gone, a link or something else, closed to us.
 _LOST = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}
 
@@ -46,7 +47,8 @@ class Size:
             self._count(known)
 
     def _count(self, known: os.stat_result) -> None:
-        self.bytes += max(known.st_size, known.st_blocks * _BLOCK)
+        taken = known.st_blocks * _BLOCK
+        self.bytes += taken if taken > known.st_size + _SLACK else known.st_size
 
 
 def measure_folder(folder: Path, errand: Errand, *, most: int = _MOST) -> Size:
