@@ -20,10 +20,10 @@ def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 # making up requests is work for the processor, and a busy machine is slow
 @pytest.mark.timeout(600)
 def test_the_api_keeps_its_word(served: Served) -> None:
-    assert explore(World(served), examples=2) > 120
+    assert explore(World(served), examples=2) > 100
 
 
 @pytest.mark.soak
 def test_the_api_keeps_its_word_for_long(served: Served) -> None:
     examples = int(os.environ.get("POCKETFLEET_SOAK_EXAMPLES", "200"))
-    assert explore(World(served), examples=examples, derandomize=False) > 50 * examples
+    assert explore(World(served), examples=examples, derandomize=False) > 40 * examples
