@@ -116,6 +116,7 @@ def instance(**changes: Any) -> dict[str, Any]:
         "window": {},
         "backup_plan": {},
         "retention": {},
+        "traffic_limits": {},
         "idle_timeout": 60,
         "idle_timeout_own": None,
         "superuser_email": "admin@shop.localhost",

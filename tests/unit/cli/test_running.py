@@ -86,6 +86,7 @@ def test_settings_are_shown(cli: Cli, double: Double) -> None:
         "window": {},
         "backup": {},
         "snapshots": {},
+        "limits": {},
     }
 
 

@@ -138,6 +138,9 @@ class OneInstance:
     def facts(self, instance_id: str) -> InstanceFacts:
         return InstanceFacts(id=instance_id, name=instance_id, address="", release="", team="acme", ready=True)
 
+    def must_make_room(self, instance_id: str) -> bool:
+        return False
+
 
 @pytest.mark.parametrize(
     ("settings", "code"), [({"wakes_queued": 1}, "wakes_queued"), ({"wakes_per_minute": 1}, "woken_too_often")]
