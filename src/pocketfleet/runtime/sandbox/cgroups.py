@@ -93,10 +93,11 @@ class Cgroups:
         """Pids of all that is in it."""
         return [int(pid) for pid in _words(self._folder("pids", instance_id) / "cgroup.procs")]
 
-    def remove(self, instance_id: str) -> None:
-        """Whatever is in it is killed; it is gone. Raises OSError where something in it does not die."""
+    def remove(self, instance_id: str, *, patience: float = _DYING) -> None:
+        """Whatever is in it is killed; it is gone. Raises OSError where that takes longer than `patience` seconds."""
+        give_up = time.monotonic() + patience
         for folder in self._folders(instance_id):
-            _remove(folder)
+            _remove(folder, give_up)
 
     def present(self) -> set[str]:
         """Ids of the instances that have one."""
@@ -166,8 +167,7 @@ def _if_there(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def _remove(folder: Path) -> None:
-    give_up = time.monotonic() + _DYING
+def _remove(folder: Path, give_up: float) -> None:
     while True:
         try:
             folder.rmdir()

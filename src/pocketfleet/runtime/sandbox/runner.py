@@ -37,6 +37,8 @@ _LAUNCH_SECONDS = 20.0
 _LOOK_EVERY = 0.0003
 #: Seconds in which the outer process tells the exit code of a PocketBase that has ended.
 _TELLING_SECONDS = 0.2
+#: Seconds that an adopted guest's outer process gets to be gone with it; everybody waits meanwhile.
+_PARTING_SECONDS = 0.02
 #: Bytes of what a command printed that are read.
 _MOST_OUTPUT = 100_000
 #: As the end of "PocketBase was ended: ...".
@@ -120,8 +122,9 @@ class SandboxRunner(LocalRunner):
         if (inner := self._inner.pop(running.pid, None)) is not None:
             inner.close()
         try:
-            self._means.cgroups.remove(running.instance_id)
+            self._means.cgroups.remove(running.instance_id, patience=_PARTING_SECONDS)
         except OSError as error:
+            # the next start, or the next node, takes it away
             _log.warning("control group not removed: %s", error.strerror, extra={"instance": running.instance_id})
 
     def _find(self, record: RunRecord, path: Path) -> int | None:
@@ -169,8 +172,9 @@ class SandboxRunner(LocalRunner):
     # Launching, in a thread
 
     def _launch(self, guest: Guest, lock: Lock) -> tuple[Spawned, Pidfd]:
-        own(guest.folder, guest.user)
+        # first of all what may be left of the guest before is ended, so that nobody changes files under our hands
         groups = self._means.cgroups.make(guest.instance_id, guest.limits)
+        own(guest.folder, guest.user)
         network = self._means.networks.take(guest.address)
         try:
             cell = Cell(guest, groups, network.descriptor, self._config.sandbox_resolvers)
@@ -196,8 +200,9 @@ class SandboxRunner(LocalRunner):
         command = [str(as_seen_inside(guest).executable), *arguments]
         with tempfile.TemporaryFile() as said, _opened(os.devnull, os.O_RDWR) as nothing:
             try:
+                groups = self._means.cgroups.make(guest.instance_id, guest.limits)
                 own(guest.folder, guest.user)
-                cell = Cell(guest, self._means.cgroups.make(guest.instance_id, guest.limits), None, ())
+                cell = Cell(guest, groups, None, ())
                 environment = as_seen_inside(guest).environment | _go(guest)
                 streams = (nothing, said.fileno(), said.fileno())
                 child = launch(self._means.programs, cell, command, environment, lock, streams, nothing)
