@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pocketfleet.config import Config
 from pocketfleet.domain.addresses import USERS_FROM
+from pocketfleet.runtime.sandbox import rights
 from tests.load import nothing_fails
 from tests.pocketbases import NEWEST
 from tests.sandboxes import needs_sandbox
@@ -23,15 +26,15 @@ OLD = "0.22.27"
 SETTINGS = {"counted": False, "sandbox": "on", "versions": (OLD, NEWEST), "idle_timeout": 3600}
 
 
-def groups() -> list[Path]:
-    """Every group of every pocketfleet on this machine."""
+def left_of(home: Path) -> list[str]:
+    """Interfaces, control groups and rules of this home's sandbox."""
+    prefix = rights.means(Config(home=home)).networks.prefix
+    mark = prefix.removeprefix("pf").removesuffix("-")
     tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
-    return [path for top in tops for path in top.glob("pocketfleet-*") if path.is_dir()]
-
-
-def cables() -> set[str]:
-    """Interfaces of every pocketfleet on this machine."""
-    return {name for _, name in socket.if_nameindex() if name.startswith("pf")}
+    groups = [str(path) for top in tops for path in top.glob(f"pocketfleet-{mark}")]
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
+    cables = [name for _, name in socket.if_nameindex() if name.startswith(prefix)]
+    return [*cables, *groups, *(table for table in tables if table.endswith(f"pocketfleet_{mark}"))]
 
 
 def owners(folder: Path) -> set[int]:
@@ -148,7 +151,6 @@ def test_one_that_wants_too_much_memory_says_so(server: Server, notes: tuple[str
 
 def test_everything_killed_and_nothing_left_behind() -> None:
     """In a home of its own: after a crash of all of ours guests are adopted; after an orderly end nothing is left."""
-    before, groups_before = cables(), set(groups())
     server = Server(Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp")), counted=False, sandbox="on")
     try:
         server.start()
@@ -163,9 +165,9 @@ def test_everything_killed_and_nothing_left_behind() -> None:
             assert server.show(instance_id)["state"] == "awake"
             assert server.guest_pids(instance_id) == guests
             assert other.get("/api/health").status_code == 200
+        assert left_of(server.home)
         server.stop()
-        until(lambda: cables() <= before, 10, "its interfaces to be gone")
-        assert set(groups()) <= groups_before
+        until(lambda: not left_of(server.home), 20, "all of its sandbox to be gone")
     finally:
         server.clean()
 
