@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 from pocketfleet.actions import copies, copy_records, events, upgrades
@@ -218,7 +219,7 @@ async def _commit(work: Work) -> dict[str, Any]:
         "left_out": work.outputs["open"]["left_out"],
         "off": not tools.fleet.may_run(work.instance_id),
     }
-    await _tell(work, "restored", _said(result), events.INFO, **result)
+    await _tell(work, "restored", _said(work.params, result), events.INFO, **result)
     return {RESULT: result}
 
 
@@ -255,8 +256,9 @@ async def _tell(work: Work, kind: str, text: str, weight: str, **detail: Any) ->
     await tools.database.call(events.tell, work.instance_id, kind, text, weight, work.operation_id, **detail)
 
 
-def _said(result: dict[str, Any]) -> str:
-    text = f"Restored, on PocketBase {result['release']}"
+def _said(origin: Mapping[str, Any], result: dict[str, Any]) -> str:
+    source = f"the snapshot {origin['snapshot']}" if origin.get("snapshot") else "a backup"
+    text = f"Restored from {'an uploaded file' if origin.get('upload') else source}, on PocketBase {result['release']}"
     if result["release"] != result["from"]:
         text += f" (before on {result['from']}), since that is what this data fits; it follows {result['range']} now"
     return text + "."
