@@ -160,6 +160,8 @@ class Node:
         await self.engine.resume()
         await self.gate.start()
         await self.entrance.start()
+        if self.sandbox is not None:
+            self.sandbox.make_ready()
         log.info("node serves instances=%d adopted=%d", len(self.fleet.known()), len(adopted))
         tasks = [asyncio.create_task(lasting(name, each), name=name) for name, each in self._loops().items()]
         try:

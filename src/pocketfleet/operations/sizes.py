@@ -1,5 +1,5 @@
 """Measures instances' files: when one falls asleep, when an operation has ended on it, and hourly while it is awake,
-three times a minute where its room is limited."""
+six times a minute where its room is limited."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIRST = 60.0
 #: One that took long is left alone for so many times as long: measuring takes a hundredth of the time at most.
 CALM = 100.0
 #: The same for one that has a limit: noticed within a minute, whatever it costs up to a tenth of the time.
-EVERY_LIMITED = 20.0
+EVERY_LIMITED = 10.0
 CALM_LIMITED = 10.0
 
 

@@ -74,6 +74,11 @@ class Networks:
                 raise
             return network
 
+    @property
+    def is_low(self) -> bool:
+        """Whether the next wakes would soon have to wait for one to be made."""
+        return len(self._ready) <= READY // 2
+
     def refill(self) -> None:
         """Have some lie ready. Raises OSError."""
         while len(self._ready) < READY:

@@ -37,6 +37,8 @@ _LAUNCH_SECONDS = 20.0
 _LOOK_EVERY = 0.0003
 #: Seconds in which the outer process tells the exit code of a PocketBase that has ended.
 _TELLING_SECONDS = 0.2
+#: Seconds after a start in which no network is made for those to come.
+_REFILL_AFTER = 1.0
 #: Seconds that an adopted guest's outer process gets to be gone with it; everybody waits meanwhile.
 _PARTING_SECONDS = 0.02
 #: Bytes of what a command printed that are read.
@@ -91,6 +93,11 @@ class SandboxRunner(LocalRunner):
             if not self._means.cgroups.present():
                 self._means.firewall.unload()
 
+    def make_ready(self) -> None:
+        """Networks for the next wakes, soon and in the background."""
+        if self._refilling is None or self._refilling.done():
+            self._refilling = asyncio.create_task(self._refill())
+
     def processes(self, instance_id: str) -> list[int]:
         """Pids of all that an instance runs."""
         return self._means.cgroups.processes(instance_id)
@@ -109,8 +116,7 @@ class SandboxRunner(LocalRunner):
     async def _spawn(self, guest: Guest, lock: Lock) -> Spawned:
         spawned, inner = await asyncio.to_thread(self._launch, guest, lock)
         self._inner[spawned.pid] = inner
-        if self._refilling is None or self._refilling.done():
-            self._refilling = asyncio.create_task(self._refill())
+        self.make_ready()
         return spawned
 
     def _trouble(self, guest: Guest, error: OSError) -> PocketfleetError:
@@ -218,6 +224,9 @@ class SandboxRunner(LocalRunner):
             return Done(code, said.read(_MOST_OUTPUT).decode(errors="replace"))
 
     async def _refill(self) -> None:
+        if not self._means.networks.is_low:
+            # the guest that has just been started needs the processors more
+            await asyncio.sleep(_REFILL_AFTER)
         try:
             await asyncio.to_thread(self._means.networks.refill)
         except OSError as error:
