@@ -21,6 +21,9 @@ from typing import Any
 import httpx
 import psutil
 
+from pocketfleet.config import Config
+from pocketfleet.errors import SandboxUnavailable
+from pocketfleet.runtime.sandbox import rights
 from tests.pocketbases import NEWEST, executable
 from tests.ports import free_port
 
@@ -134,10 +137,19 @@ class Server:
         for process in self.leftovers():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        self._clear_sandbox()
         for path in (self.home, self.releases):
             shutil.rmtree(path, ignore_errors=True)
         self.output.unlink(missing_ok=True)
         self.starts_file.unlink(missing_ok=True)
+
+    def _clear_sandbox(self) -> None:
+        """What the next start on this home would sweep, there being none: a test may have killed everything."""
+        with contextlib.suppress(SandboxUnavailable, OSError):
+            means = rights.means(Config(home=self.home))
+            means.cgroups.sweep(())
+            means.cgroups.close()
+            means.firewall.unload()
 
     def leftovers(self) -> list[psutil.Process]:
         """Processes that have this home in their command line or environment."""
