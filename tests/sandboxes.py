@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -10,6 +12,17 @@ import pytest
 from pocketfleet.config import Config
 from pocketfleet.errors import SandboxUnavailable
 from pocketfleet.runtime.sandbox import rights
+
+
+def left_of(home: Path) -> list[str]:
+    """Interfaces, control groups and rules of this home's sandbox."""
+    prefix = rights.means(Config(home=home)).networks.prefix
+    mark = prefix.removeprefix("pf").removesuffix("-")
+    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
+    groups = [str(path) for top in tops for path in top.glob(f"pocketfleet-{mark}")]
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
+    cables = [name for _, name in socket.if_nameindex() if name.startswith(prefix)]
+    return [*cables, *groups, *(table for table in tables if table.endswith(f"pocketfleet_{mark}"))]
 
 
 def _why_not() -> str:

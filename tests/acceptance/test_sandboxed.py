@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,29 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pocketfleet.config import Config
 from pocketfleet.domain.addresses import USERS_FROM
-from pocketfleet.runtime.sandbox import rights
 from tests.load import nothing_fails
 from tests.pocketbases import NEWEST
-from tests.sandboxes import needs_sandbox
+from tests.sandboxes import left_of, needs_sandbox
 from tests.server import Server, make_notes, superuser_token, until
 
 pytestmark = needs_sandbox
 
 OLD = "0.22.27"
 SETTINGS = {"counted": False, "sandbox": "on", "versions": (OLD, NEWEST), "idle_timeout": 3600}
-
-
-def left_of(home: Path) -> list[str]:
-    """Interfaces, control groups and rules of this home's sandbox."""
-    prefix = rights.means(Config(home=home)).networks.prefix
-    mark = prefix.removeprefix("pf").removesuffix("-")
-    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
-    groups = [str(path) for top in tops for path in top.glob(f"pocketfleet-{mark}")]
-    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
-    cables = [name for _, name in socket.if_nameindex() if name.startswith(prefix)]
-    return [*cables, *groups, *(table for table in tables if table.endswith(f"pocketfleet_{mark}"))]
 
 
 def owners(folder: Path) -> set[int]:

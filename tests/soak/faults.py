@@ -77,7 +77,7 @@ class Faults:
         process = self._server.process
         assert process is not None
         family = psutil.Process(process.pid).children(recursive=True)
-        guests = {found.pid for found in family if "serve" in _command(found)[1:2]}
+        guests = {found.pid for found in family if _is_guest(_command(found))}
         process.send_signal(signal.SIGKILL)
         process.wait(10)
         _, alive = psutil.wait_procs([found for found in family if found.pid not in guests], 20)
@@ -113,6 +113,11 @@ class Faults:
             with contextlib.suppress(AssertionError):
                 self.shaker.until_it_answers(host)
             self.shaker.kills.append(Kill("disk", host, began, time.time()))
+
+
+def _is_guest(command: list[str]) -> bool:
+    """A PocketBase, or bubblewrap around it."""
+    return "serve" in command[1:2] or "/pocketbase" in command
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.sandboxes import WHY_NOT, left_of
 from tests.server import MODULES, Server
 
 #: Descriptors of one sort that a process may have more of than before: connections that clients keep open, and threads'
@@ -20,11 +21,11 @@ SLACK = 12
 _ID = "[a-z0-9]{15}"
 #: What lies in a home besides what belongs to an instance; relative, `*` for the instance folders below.
 _OURS = re.compile(
-    r"control\.sqlite3(-wal|-shm)?|secret\.key|operator\.json"
+    r"control\.sqlite3(-wal|-shm)?|secret\.key|sealing\.key|operator\.json"
     r"|copies(/control-\w+\.sqlite3)?"
     r"|releases(/[0-9.]+(/.*)?)?"
     r"|edge(/[\w.-]+\.(cfg|map|lua|sock|json|html|http|pem))?"
-    r"|run(/(serve|node)\.lock)?"
+    r"|run(/(serve|node)\.lock|/forwarding)?"
     r"|logs(/(serve|node|control|edge)(\.err)?\.log(\.\d)?)?"
     r"|instances|snapshots|backups|quarantine|incoming|rehearsals"
 )
@@ -134,11 +135,15 @@ def workers(server: Server) -> int:
 
 
 def left_behind(server: Server) -> list[str]:
-    """Processes, mounts and sockets of a server that was stopped."""
+    """Processes, mounts and sockets of a server that was stopped; interfaces, groups and rules of its sandbox."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     below = [place for place in mounts if place.startswith(f"{server.home}/")]
     sockets = [str(path) for path in server.home.rglob("*") if path.is_socket() and is_listened_on(path)]
-    return [*_named(server.leftovers()), *(f"mounted: {place}" for place in below), *sockets]
+    return [*_named(server.leftovers()), *(f"mounted: {place}" for place in below), *sockets, *_left_of_sandbox(server)]
+
+
+def _left_of_sandbox(server: Server) -> list[str]:
+    return [] if WHY_NOT else left_of(server.home)
 
 
 def is_listened_on(path: Path) -> bool:
