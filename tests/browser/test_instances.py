@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from pocketfleet.actions import instances, observations, operations, releases
 from pocketfleet.domain.states import OperationState, StepState
@@ -132,6 +134,32 @@ def test_what_could_not_be_made_says_why(page: Page) -> None:
     expect(page.locator("#making")).to_contain_text("On its way")
     finish(Operation.objects.get(), OperationState.FAILED, error={"detail": "The disk is full."})
     expect(page.locator("#making .notice.bad")).to_have_text("The disk is full.")
+
+
+def test_what_changes_while_the_page_looks_is_seen(page: Page) -> None:
+    """The answer was on its way when it ended, and nothing comes afterwards that would make the page look again."""
+    page.goto(f"{page.url}new")
+    page.fill("#name", "shop")
+    page.get_by_role("button", name="Create instance").click()
+    expect(page.locator("#making")).to_contain_text("On its way")
+    expect(page.locator("body")).to_have_attribute("data-connected", "true")
+    work = Operation.objects.get()
+    held: list[str] = []
+
+    def hold(route: Route) -> None:
+        if held:
+            route.continue_()
+            return
+        held.append(route.request.url)
+        answer = route.fetch()
+        finish(work, OperationState.FAILED, error={"detail": "The disk is full."})
+        time.sleep(1)  # the page hears of it meanwhile
+        route.fulfill(response=answer)
+
+    page.route(lambda url: url.endswith("/making"), hold)
+    operations.move_operation(work.id, OperationState.RUNNING)
+    expect(page.locator("#making .notice.bad")).to_have_text("The disk is full.")
+    assert held
 
 
 def test_a_name_that_does_not_fit_is_said_at_its_field(page: Page) -> None:

@@ -21,7 +21,7 @@ def test_steps_and_clock_follow_without_a_reload(served: Served, open_page: Open
     page.goto(f"{served.config.public_url}/instances/shop/operations/{operation.id}")
     expect(page.locator("body")).to_have_attribute("data-connected", "true")
     page.evaluate("window.neverReloaded = true")
-    expect(page.locator(".steps li")).to_have_count(11)
+    expect(page.locator(".steps li")).to_have_count(12)
     operations.move_operation(operation.id, OperationState.RUNNING)
     for name in ("resolve", "snapshot", "rehearse", "decide", "backup", "hold"):
         operations.move_step(operation.id, name, StepState.RUNNING)

@@ -99,7 +99,7 @@ def test_rehearse_read_accept_switch_and_go_back(server: Server, page: Page) -> 
     expect(operation).to_contain_text(f"It runs PocketBase {NEW} now", timeout=PATIENCE)
     assert page.evaluate("window.neverReloaded") is True
     expect(operation.locator(".clock")).to_contain_text("is how long requests waited at most")
-    expect(page.locator(".steps li.done")).to_have_count(11)
+    expect(page.locator(".steps li.done")).to_have_count(12)
     assert server.show("shop")["release"] == NEW
     assert notes(server) == before
 

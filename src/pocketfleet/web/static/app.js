@@ -5,11 +5,24 @@
   const body = document.body;
   const lost = document.querySelector("[data-lost]");
 
-  // every part of the page that can look again for itself (hx-trigger="look")
+  // every part of the page that can look again for itself (hx-trigger="look"); what changes while one of them looks
+  // may be too late for its answer, and its queue goes with it when it is swapped: then all look once more
+  const SETTLED = 50;
+  const looking = new Set();
+  let again = false;
   const look = () => {
     if (!window.htmx) return;
+    again = looking.size > 0;
+    if (again) return;
     for (const part of document.querySelectorAll("[data-look]")) window.htmx.trigger(part, "look");
   };
+  body.addEventListener("htmx:beforeSend", (event) => {
+    if (event.detail.elt.matches("[data-look]")) looking.add(event.detail.xhr);
+  });
+  body.addEventListener("htmx:afterRequest", (event) => {
+    // what was swapped in hears nothing until it has settled
+    setTimeout(() => { if (looking.delete(event.detail.xhr) && looking.size === 0 && again) look(); }, SETTLED);
+  });
 
   const resting = lost?.textContent;
   const connected = (yes, why = null) => {
