@@ -32,6 +32,7 @@ class Size:
     #: False where there were too many names or levels, so that it is more than `bytes`
     whole: bool = True
     _several: set[tuple[int, int]] = field(default_factory=set, repr=False)
+    _folders: set[tuple[int, int]] = field(default_factory=set, repr=False)
 
     def add(self, known: os.stat_result) -> None:
         """A file."""
@@ -45,6 +46,13 @@ class Size:
         if (known.st_dev, known.st_ino) not in self._several:
             self._several.add((known.st_dev, known.st_ino))
             self._count(known)
+
+    def is_new(self, folder: os.stat_result) -> bool:
+        """Whether a folder is met for the first time."""
+        key = (folder.st_dev, folder.st_ino)
+        is_new = key not in self._folders
+        self._folders.add(key)
+        return is_new
 
     def _count(self, known: os.stat_result) -> None:
         taken = known.st_blocks * _BLOCK
@@ -99,7 +107,9 @@ def _measure(here: int, level: int, errand: Errand, most: int, found: Size) -> N
 def _measure_below(here: int, name: str, level: int, errand: Errand, most: int, found: Size) -> None:
     try:
         with opened_folder(name, here) as inner:
-            _measure(inner, level + 1, errand, most, found)
+            # one that is exchanged with another name meanwhile is met twice
+            if found.is_new(os.fstat(inner)):
+                _measure(inner, level + 1, errand, most, found)
     except OSError as error:
         if error.errno not in _LOST:
             raise

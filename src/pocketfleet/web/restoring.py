@@ -40,14 +40,19 @@ def obstacle(rehearsal: Rehearsal, instance: Instance) -> str:
     return "" if _is_there(origin_of(rehearsal)) else "What was rehearsed is gone. Bring it again."
 
 
+def check(rehearsal: Rehearsal, instance: Instance) -> None:
+    """Raises RestoreRefused, ChangedMeanwhile where one cannot restore by this report any more."""
+    if why := obstacle(rehearsal, instance):
+        error = RestoreRefused if rehearsal.verdict == Verdict.BROKEN else ChangedMeanwhile
+        raise error(why)
+
+
 def restore_as_read(rehearsal: Rehearsal, instance: Instance, *, acting_user: User) -> Operation:
     """Open the restore of what this report is about; its findings are accepted, those of another one are not.
 
     Raises RestoreRefused, ChangedMeanwhile, OperationOpen.
     """
-    if why := obstacle(rehearsal, instance):
-        error = RestoreRefused if rehearsal.verdict == Verdict.BROKEN else ChangedMeanwhile
-        raise error(why)
+    check(rehearsal, instance)
     accept = rehearsal.verdict == Verdict.CHANGED
     wanted = Rehearsing(rehearse=True, accept=accept, rehearsal=rehearsal.id if accept else None)
     return copies.restore_instance(instance.id, origin_of(rehearsal), wanted, acting_user=acting_user)

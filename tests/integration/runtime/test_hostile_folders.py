@@ -351,7 +351,6 @@ def test_without_traps_everything_works(kept: Path, home: Path) -> None:
     assert told["snapshot awake"].counts["_superusers"] == told["snapshot asleep"].counts["_superusers"] == 1
     assert told["lint"][0] == [("main.pb.js", "// me\n")]
     assert told["compare"].nothing
-    assert told["import"].full
 
 
 # What is exchanged between our look and our opening
@@ -364,7 +363,7 @@ def into_links(town: Town) -> None:
 
 
 @pytest.mark.parametrize("landlock", [True, False])
-@pytest.mark.parametrize("name", ["read", "superuser", "settings", "snapshot awake", "compare", "import"])
+@pytest.mark.parametrize("name", ["read", "superuser", "settings", "snapshot awake", "compare"])
 def test_exchanged_right_before_sqlite_opens_it(
     kept: Path, home: Path, name: str, landlock: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from pocketfleet.config import Config
 from pocketfleet.models import Audit, SignInLink, User
 from pocketfleet.web.assets import asset_url
 from pocketfleet.web.middleware import HEADERS
-from tests.integration.web.people import ANA, PASSWORD, Person, newest_link, newest_mail
+from tests.integration.web.people import ANA, PASSWORD, Person, newest_link, newest_text
 from tests.integration.web.served import OPERATOR_TOKEN, Served, make_instance, make_person
 from tests.integration.web.test_routes import is_problem, make_shop
 from tests.unit.web.test_settings import settings as settings_of
@@ -255,7 +255,7 @@ def test_links_in_mail_lead_to_the_set_address_whatever_a_request_said(served: S
     stranger.sign_up("new@example.org")
     assert newest_link("new@example.org").startswith(f"{served.config.public_url}/account/address/verify/")
     for email in (ANA, "new@example.org"):
-        assert "evil" not in newest_mail(email).body
+        assert "evil" not in newest_text(email)
 
 
 def test_next_is_a_path_of_ours_and_no_address(served: Served) -> None:

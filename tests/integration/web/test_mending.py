@@ -8,7 +8,7 @@ import pytest
 
 from pocketfleet.actions import upgrades
 from pocketfleet.domain.states import OperationState
-from pocketfleet.models import Instance, Operation, Rehearsal
+from pocketfleet.models import Instance, Operation, Rehearsal, Team, Upload, User
 from tests.integration.web.copies import make_backup, make_snapshot
 from tests.integration.web.served import Browser, Served, finish, make_instance
 from tests.integration.web.test_versions import rehearsed, shown
@@ -45,6 +45,7 @@ def uploaded(served: Served) -> None:
     """A file that waits to be used."""
     served.config.incoming.mkdir(exist_ok=True)
     served.config.upload(UPLOAD).write_bytes(b"PK")
+    Upload.objects.create(id=UPLOAD, team=Team.objects.get(), user=User.objects.get(), size=2, sha256="0" * 64)
 
 
 def test_a_report_on_a_restore_is_read_and_accepted(served: Served, browser: Browser) -> None:

@@ -53,6 +53,12 @@ assert (token.team, token.instances, token.verbs) == (None, [], [str(verb) for v
 def environment(request: pytest.FixtureRequest, home: Path) -> dict[str, str]:
     """What processes on an empty database are given."""
     url = request.getfixturevalue("postgresql") if request.param == "postgresql" else ""
+    if url:
+        psycopg = pytest.importorskip("psycopg")
+        with psycopg.connect(url, autocommit=True) as connection:
+            # the server is there for all tests of this file
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
     return {**os.environ, **load({}, home=home, database_url=url).environment()}
 
 

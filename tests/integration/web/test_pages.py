@@ -211,7 +211,7 @@ def test_no_cookie_is_set_for_strangers(served: Served) -> None:
 def test_static_files_may_be_kept_for_ever_and_nothing_else_is_served(served: Served) -> None:
     page = served.stranger.get("/account/sign-in").text
     addresses = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
-    assert len(set(addresses)) == 6
+    assert len(set(addresses)) == 7
     for address in addresses:
         answer = served.stranger.get(address, headers={"accept-encoding": "identity"})
         assert answer.status_code == 200

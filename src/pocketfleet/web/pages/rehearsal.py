@@ -51,6 +51,7 @@ def accept(request: FleetRequest, instance: Instance, rehearsal_id: str) -> Http
         # a file brings hooks along, and hooks read everything
         upload = restoring.origin_of(found).upload
         instance_for(request, instance.id, Verb.DATA if upload else Verb.OPERATE)
+        restoring.check(found, instance)
         if upload:
             upload_for(request, upload)
         operation = restoring.restore_as_read(found, instance, acting_user=user)
