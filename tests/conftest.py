@@ -24,7 +24,7 @@ os.environ["POCKETFLEET_HOME"] = _SETTINGS_HOME
 sealing.make(Path(_SETTINGS_HOME) / "sealing.key")
 
 # How long an example takes says more about who else uses the machine than about what is tested.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("untimed", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 

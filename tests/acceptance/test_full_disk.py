@@ -105,7 +105,7 @@ def on_a_small_disk(journal: str) -> Iterator[Cramped]:
         shutil.rmtree(outside)
 
 
-@pytest.fixture(scope="module", params=["beside", "elsewhere"])
+@pytest.fixture(scope="module", params=[pytest.param("beside", marks=pytest.mark.soak), "elsewhere"])
 def cramped(request: pytest.FixtureRequest) -> Iterator[Cramped]:
     """With the journal on the full disk, it stands still until there is room; without, every step meets the disk."""
     with on_a_small_disk(str(request.param)) as found:

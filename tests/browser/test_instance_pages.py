@@ -55,6 +55,7 @@ def test_the_log_is_followed_filtered_and_paused(served: Served, page: Page) -> 
     lines = page.locator("#log p:visible .text")
     expect(lines).to_have_text(["the first line"])
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.locator("#log")).to_have_attribute("data-live", "true")
     log.append("stderr", "<script>alert(1)</script>")
     expect(lines).to_have_text(["the first line", "<script>alert(1)</script>"])
     page.fill("#log-q", "first")

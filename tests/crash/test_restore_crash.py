@@ -20,7 +20,16 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("story, share, of", [("good", 0, 2), ("good", 1, 2), ("bad", 0, 2), ("refused", 0, 1)])
+#: The way back and what a rehearsal refuses are of the length that `make soak` has.
+STORIES = [
+    ("good", 0, 2),
+    ("good", 1, 2),
+    pytest.param("bad", 0, 2, marks=pytest.mark.soak),
+    pytest.param("refused", 0, 1, marks=pytest.mark.soak),
+]
+
+
+@pytest.mark.parametrize("story, share, of", STORIES)
 def test_a_killed_restore_is_whole(quick_home: Path, story: str, share: int, of: int) -> None:
     """Half of the boundaries each; of the way back every second one; of a rehearsal's those of its own steps."""
     state, titles, incoming = EXPECTED[story]

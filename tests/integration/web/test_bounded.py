@@ -46,7 +46,7 @@ _ROUTES = [
     if route.method == "GET" and not route.path.endswith("/events") and route.who not in ("a stream", "a dead link")
 ]
 #: Rows of everything that there may be many of.
-_MANY = 20
+_MANY = 8
 
 
 def name_of(route: Route) -> str:

@@ -63,7 +63,10 @@
       waiting = waiting.slice(-MOST);
       said.textContent = `Paused; ${waiting.length} new line${waiting.length === 1 ? "" : "s"}.`;
     },
-    hello: () => { if (!paused) said.textContent = resting; },
+    hello: () => {
+      log.dataset.live = "true";
+      if (!paused) said.textContent = resting;
+    },
   };
   const lost = (why) => { if (!paused) said.textContent = why ? `Not live: ${why}` : "Not connected, trying again …"; };
   window.followStream(log.dataset.follow, heard, lost).open();
