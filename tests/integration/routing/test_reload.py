@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -217,7 +218,10 @@ def _lives(pid: int) -> bool:
 
 
 async def _all_closed(fleet: Fleet, instance: str) -> bool:
-    return (await fleet.counters.read())[instance].connections == 0
+    # the master does not answer for a worker that ends at that very moment
+    with contextlib.suppress(NotAnswering):
+        return (await fleet.counters.read())[instance].connections == 0
+    return False
 
 
 async def _older_workers(fleet: Fleet, count: int) -> bool:
