@@ -17,7 +17,9 @@
     for (const part of document.querySelectorAll("[data-look]")) window.htmx.trigger(part, "look");
   };
   body.addEventListener("htmx:beforeSend", (event) => {
-    if (event.detail.elt.matches("[data-look]")) looking.add(event.detail.xhr);
+    const { elt, target, xhr } = event.detail;
+    // a search that is about to replace such a part counts, too
+    if (elt.matches("[data-look]") || target?.matches("[data-look]")) looking.add(xhr);
   });
   body.addEventListener("htmx:afterRequest", (event) => {
     // what was swapped in hears nothing until it has settled
