@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from pocketfleet.actions import events, observations
 from pocketfleet.actions.sealed import opened
@@ -74,6 +74,25 @@ def test_the_log_is_followed_filtered_and_paused(served: Served, page: Page) -> 
         page.get_by_role("link", name="Download").click()
     assert coming.value.suggested_filename == "shop.log"
     assert "the first line" in coming.value.path().read_text()
+
+
+def test_what_is_printed_while_nobody_is_connected_is_shown_once(served: Served, page: Page) -> None:
+    shop = make_instance("shop", state="awake")
+    log = InstanceLog(served.config.logs / shop.id, served.config.log_bytes, served.config.log_generations)
+    for text in ("one", "again", "again"):
+        log.append("stdout", text)
+
+    def late(route: Route) -> None:
+        log.append("stderr", "between the page and its stream")
+        route.continue_()
+
+    page.route(lambda url: "/logs/events" in url, late)
+    go(page, served, "shop/logs")
+    lines = page.locator("#log p:visible .text")
+    expect(lines).to_have_text(["one", "again", "again", "between the page and its stream"])
+    expect(page.locator("#log")).to_have_attribute("data-live", "true")
+    log.append("stdout", "and on")
+    expect(lines).to_have_text(["one", "again", "again", "between the page and its stream", "and on"])
 
 
 def test_without_script_the_log_is_filtered_by_the_server(served: Served, open_page: OpenPage) -> None:

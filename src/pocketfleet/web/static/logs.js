@@ -55,9 +55,27 @@
     if (follow) log.scrollTop = log.scrollHeight;
   };
 
+  // the stream begins with lines that may be here already: what came between two connections is among them
+  const known = new Map();
+  const keyed = (at, stream, text) => `${new Date(at).getTime()} ${stream} ${text}`;
+  const remember = () => {
+    known.clear();
+    const rows = [...log.querySelectorAll("p:not(#log-empty)")].map((row) =>
+      keyed(row.firstElementChild.dateTime, row.className, row.lastElementChild.textContent));
+    for (const key of [...rows, ...waiting.map((line) => keyed(line.at, line.stream, line.text))])
+      known.set(key, (known.get(key) || 0) + 1);
+  };
+  const isKnown = (line) => {
+    const key = keyed(line.at, line.stream, line.text);
+    const left = known.get(key) || 0;
+    if (left) known.set(key, left - 1);
+    return left > 0;
+  };
+
   const heard = {
     line: (event) => {
       const line = JSON.parse(event.data);
+      if (isKnown(line)) return;
       if (!paused) return show([line]);
       waiting.push(line);
       waiting = waiting.slice(-MOST);
@@ -69,7 +87,8 @@
     },
   };
   const lost = (why) => { if (!paused) said.textContent = why ? `Not live: ${why}` : "Not connected, trying again …"; };
-  window.followStream(log.dataset.follow, heard, lost).open();
+  remember();
+  window.followStream(log.dataset.follow, heard, lost, remember).open();
 
   pause.hidden = false;
   pause.addEventListener("click", () => {
