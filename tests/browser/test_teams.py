@@ -37,9 +37,14 @@ def bakery() -> Team:
 
 def as_person(served: Served, page: Page, name: str) -> None:
     """Sign somebody in, in place of whoever is."""
+    somebody_is = page.locator("text=Sign out").count() > 0
     # a live page whose session ends leaves for the sign-in by itself, and would cut this visit short
     page.goto("about:blank")
+    if somebody_is:
+        # a link asks before it takes somebody's place; a stranger's session may know what they came for
+        page.context.clear_cookies()
     page.goto(served.config.public_url + served.link(user=User.objects.get(username=name)))
+    page.get_by_role("link", name=name, exact=True).first.wait_for()
 
 
 def test_inviting_accepting_and_leaving(served: Served, open_page: OpenPage) -> None:
