@@ -49,7 +49,9 @@ def test_each_step_leads_to_the_next(served: Served, open_page: OpenPage, shop: 
     file = tmp_path / "mended.zip"
     file.write_bytes(b"PK mended")
     page.set_input_files("#file", file)
-    page.get_by_role("button", name="Upload, rehearse and restore").click()
+    with page.expect_request("**/api/v1/uploads?*") as sent:
+        page.get_by_role("button", name="Upload, rehearse and restore").click()
+    assert sent.value.url.endswith(f"?instance={shop.id}"), "it counts in the storage of its instance's team"
     page.wait_for_url("**/operations/*")
     asked = last("restore")
     assert (asked.params["rehearse"], asked.params["accept_changes"]) == (True, False)
