@@ -11,7 +11,6 @@ from typing import Any
 from pocketfleet.actions import copies, copy_records, events, upgrades
 from pocketfleet.actions.releases import known_releases
 from pocketfleet.domain.fitting import choose_release, range_for
-from pocketfleet.domain.ids import derived_id
 from pocketfleet.domain.policies import Verdict
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
@@ -22,7 +21,7 @@ from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
 from pocketfleet.operations.rehearse import rehearse_restore
 from pocketfleet.operations.rollback import loses_nothing
-from pocketfleet.operations.snapshot import drop_snapshot, prune_snapshots, take_snapshot
+from pocketfleet.operations.snapshot import drop_rehearsed, prune_snapshots, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.runtime import inspect
@@ -81,11 +80,6 @@ async def _copy(work: Work) -> dict[str, Any]:
     except PocketfleetError as error:
         return {"snapshot": manifest.snapshot_id, "why": f"its release cannot be run ({error.detail})"}
     return {"snapshot": manifest.snapshot_id, "why": ""}
-
-
-async def _drop(work: Work) -> None:
-    """The copy that was compared with has served."""
-    await drop_snapshot(work.tools, work.instance_id, derived_id(work.operation_id, "rehearsal"))
 
 
 async def _rehearse(work: Work) -> dict[str, Any]:
@@ -155,7 +149,7 @@ async def _ask(work: Work, result: dict[str, Any], new_reasons: list[str]) -> di
 
 async def _end(work: Work, state: OperationState, result: dict[str, Any]) -> dict[str, Any]:
     """Nothing more to do: both copies go, and the upload stays for another day."""
-    await _drop(work)
+    await drop_rehearsed(work)
     await staging.throw_away(work)
     await staging.keep_upload(work)
     return ends(state, {RESULT: result})
@@ -232,7 +226,7 @@ async def _tidy(work: Work) -> dict[str, Any]:
         await _tell(
             work, "kept_aside", f"The data that was replaced {why} and lies in {kept} for some days.", events.WARNING
         )
-    await _drop(work)
+    await drop_rehearsed(work)
     await tools.database.call(copy_records.let_snapshots_go, work.operation_id)
     await prune_snapshots(tools, work.instance_id)
     return {}
@@ -269,7 +263,7 @@ PLAN = Plan(
     (
         PlanStep("open", _open, staging.throw_away),
         PlanStep("recognise", _recognise),
-        PlanStep("copy", _copy, _drop),
+        PlanStep("copy", _copy, drop_rehearsed),
         PlanStep("rehearse", _rehearse),
         PlanStep("decide", _decide),
         PlanStep("snapshot", _snapshot, _need_no_snapshot),

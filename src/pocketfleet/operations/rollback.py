@@ -20,7 +20,7 @@ from pocketfleet.errors import ChangedMeanwhile
 from pocketfleet.operations import cutover, staging, superusers
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
-from pocketfleet.operations.snapshot import drop_prepared, drop_snapshot, prepare_checkpoint, take_snapshot
+from pocketfleet.operations.snapshot import drop_prepared, drop_rehearsed, prepare_checkpoint, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.runtime import inspect
@@ -67,13 +67,8 @@ async def _losses(work: Work) -> dict[str, Any]:
     await tools.database.call(
         events.tell, work.instance_id, "asking", text, events.WARNING, work.operation_id, **result
     )
-    await _drop_present(work)
+    await drop_rehearsed(work)
     return ends(OperationState.ASKING, output)
-
-
-async def _drop_present(work: Work) -> None:
-    """The copy of the present that the list was made of has served."""
-    await drop_snapshot(work.tools, work.instance_id, derived_id(work.operation_id, "rehearsal"))
 
 
 async def _export(work: Work, old: Path, new: Path) -> str:
@@ -178,7 +173,7 @@ async def _open(work: Work) -> dict[str, Any]:
 async def _tidy(work: Work) -> None:
     """What was replaced goes: the checkpoint holds all of it."""
     await staging.finish(work, keep_old=False)
-    await _drop_present(work)
+    await drop_rehearsed(work)
 
 
 async def _as_switched(work: Work, snapshot_id: str) -> bool:
@@ -211,7 +206,7 @@ PLAN = Plan(
     "rollback",
     (
         PlanStep("resolve", _resolve),
-        PlanStep("losses", _losses, _drop_present),
+        PlanStep("losses", _losses, drop_rehearsed),
         PlanStep("stage", _stage, staging.throw_away),
         PlanStep("prepare", _prepare, drop_prepared),
         PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),

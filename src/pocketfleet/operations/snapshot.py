@@ -93,6 +93,11 @@ async def copy_instance(
     raise AssertionError("the last attempt gives way to nobody")
 
 
+async def drop_rehearsed(work: Work) -> None:
+    """The copy with the purpose `rehearsal`, which the operation rehearsed on or compared with, has served."""
+    await drop_snapshot(work.tools, work.instance_id, derived_id(work.operation_id, "rehearsal"))
+
+
 async def drop_snapshot(tools: Tools, instance_id: str, snapshot_id: str) -> None:
     """Forget it, then remove its files; or it was never there."""
     await tools.database.call(copy_records.forget_snapshot, snapshot_id)

@@ -9,7 +9,6 @@ from typing import Any
 from pocketfleet.actions import events, upgrades
 from pocketfleet.actions.following import course_facts, has_system_migrations
 from pocketfleet.domain.following import fingerprint as fingerprint_of
-from pocketfleet.domain.ids import derived_id
 from pocketfleet.domain.policies import Course, Verdict, course_for, crosses_boundary
 from pocketfleet.domain.refusals import Why
 from pocketfleet.domain.releases import Version
@@ -21,7 +20,7 @@ from pocketfleet.operations.backup import BEFORE_UPGRADES, clear_away, make_back
 from pocketfleet.operations.fetch import ensure_release
 from pocketfleet.operations.plan import RESULT, Plan, PlanStep, Work, ends
 from pocketfleet.operations.rehearse import last_that_works, rehearse_release
-from pocketfleet.operations.snapshot import drop_prepared, drop_snapshot, prepare_checkpoint, take_snapshot
+from pocketfleet.operations.snapshot import drop_prepared, drop_rehearsed, prepare_checkpoint, take_snapshot
 from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.runtime import inspect
@@ -131,12 +130,8 @@ async def _decide_alone(work: Work, verdict: Verdict, result: dict[str, Any]) ->
 
 async def _end(work: Work, state: OperationState, result: dict[str, Any]) -> dict[str, Any]:
     """Nothing more to do: the copy that was rehearsed on goes."""
-    await _drop(work)
+    await drop_rehearsed(work)
     return ends(state, {RESULT: result})
-
-
-async def _drop(work: Work) -> None:
-    await drop_snapshot(work.tools, work.instance_id, derived_id(work.operation_id, "rehearsal"))
 
 
 async def _backup(work: Work) -> dict[str, Any]:
@@ -209,7 +204,7 @@ async def _commit(work: Work) -> dict[str, Any]:
 
 async def _open(work: Work) -> dict[str, Any]:
     output = await cutover.open_again(work)
-    await _drop(work)
+    await drop_rehearsed(work)
     return {RESULT: work.outputs["commit"][RESULT] | output.get(RESULT, {})}
 
 
@@ -250,7 +245,7 @@ PLAN = Plan(
     "upgrade",
     (
         PlanStep("resolve", _resolve),
-        PlanStep("snapshot", _snapshot, _drop),
+        PlanStep("snapshot", _snapshot, drop_rehearsed),
         PlanStep("rehearse", _rehearse),
         PlanStep("decide", _decide),
         PlanStep("backup", _backup, clear_away),
