@@ -278,7 +278,9 @@ async def test_open_requests_are_counted_while_they_last(fleet: Fleet) -> None:
         await client.get("/")
         quiet = (await fleet.counters.read())[instance]
         async with client.stream("GET", "/events") as stream:
-            await anext(stream.aiter_lines())
+            # kept: an iterator that nobody holds is closed, and its connection with it
+            lines = stream.aiter_lines()
+            await anext(lines)
             open_now = (await fleet.counters.read())[instance]
         await client.post("/")
     after = await eventually(lambda: _none_open(fleet, instance))
