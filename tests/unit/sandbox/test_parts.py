@@ -61,6 +61,17 @@ def test_limits_as_groups_of_version_2_take_them(tmp_path: Path) -> None:
     assert cgroups.present() == {"one"}
 
 
+def test_a_group_of_version_1_is_joined_by_the_thread(tmp_path: Path) -> None:
+    tops = {name: tmp_path / name for name in CONTROLLERS}
+    for top in tops.values():
+        top.mkdir()
+    cgroups = Cgroups("abcdef", tops, version=1)
+    cgroups.prepare()
+    joined = cgroups.make("one", GuestLimits())
+    # a whole process at once, by cgroup.procs, makes the kernel wait for all processors
+    assert joined == [top / "pocketfleet-abcdef" / "one" / "tasks" for top in tops.values()]
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_every_jump_of_the_filter_lands_in_it(machine: str) -> None:
     text = calls.program(machine)
