@@ -35,8 +35,12 @@ FOLDERS = ("instances", "logs", "releases", "run", "edge", "snapshots", "backups
 CLONES = "rehearsals"
 #: seconds into a step at which node dies, in the middle of what it does
 INTO = [("open", 0.01), ("snapshot", 0.01), ("place", 0.004), ("start", 0.01), ("verify", 0.005), ("tidy", 0.004)]
-#: the story that is rehearsed, whatever is found being accepted; its data does not start, so its lives are short
-REHEARSED = "refused"
+#: the stories that are rehearsed, whatever is found being accepted: data that does not start, so its lives are short,
+#: and data that lacks a record
+REFUSED, ACCEPTED = "refused", "accepted"
+REHEARSED = (REFUSED, ACCEPTED)
+#: by story, the name of its file
+UPLOADS = {story: story.ljust(15, "0") for story in ("good", "bad", *REHEARSED)}
 INTO_REHEARSED = [("rehearse", 0.3)]
 _FAILING = "migrate((app) => { app.nothing() }, (app) => null)"
 #: what is written between the steps' records, and matters
@@ -95,10 +99,11 @@ async def prepare(port: int) -> dict[str, Any]:
     await database.close()
     (backup,) = (HOME / "backups" / instance.id).iterdir()
     (HOME / "incoming").mkdir()
-    shutil.copyfile(backup, HOME / "incoming" / "good00000000000.zip")
-    break_archive(backup, HOME / "incoming" / "bad000000000000.zip")
-    shutil.copyfile(backup, HOME / "incoming" / "refused00000000.zip")
-    with zipfile.ZipFile(HOME / "incoming" / "refused00000000.zip", "a") as packed:
+    uploads = {story: HOME / "incoming" / f"{name}.zip" for story, name in UPLOADS.items()}
+    break_archive(backup, uploads["bad"])
+    for story in ("good", *REHEARSED):
+        shutil.copyfile(backup, uploads[story])
+    with zipfile.ZipFile(uploads[REFUSED], "a") as packed:
         packed.writestr("pocketfleet/pb_migrations/1999999999_bad.js", _FAILING)
     return {"id": instance.id}
 
@@ -125,8 +130,8 @@ async def carry_out(instance_id: str, story: str, port: int, point: Point, ask: 
     """One life of node: ask for the restore the first time, carry out what is open, look at the outcome."""
     quiet = KillingDatabase(Point())
     if ask:
-        wanted = Rehearsing(rehearse=story == REHEARSED, accept=story == REHEARSED)
-        upload = Origin(upload=story.ljust(15, "0"))
+        wanted = Rehearsing(rehearse=story in REHEARSED, accept=story in REHEARSED)
+        upload = Origin(upload=UPLOADS[story])
         await quiet.call(copies.restore_instance, instance_id, upload, wanted, acting_user=None)
     database = KillingDatabase(point)
     life = Life(port, database)
@@ -175,9 +180,10 @@ def tell(instance_id: str, story: str, port: int, *points: Point) -> dict[str, A
 
 
 def boundaries(calls: list[str], story: str) -> list[Point]:
-    """Before each record, and after the last; of a rehearsed one around the steps that the others pass over."""
+    """Before each record, and after the last; of a rehearsed one around the steps that the others pass over, and where it
+    was accepted whatever comes then."""
     calls = calls[: calls.index("end_operation") + 1]
-    if story == REHEARSED:
+    if story == REFUSED:
         names = (
             "move_step done copy",
             "record_rehearsal",
@@ -186,7 +192,8 @@ def boundaries(calls: list[str], story: str) -> list[Point]:
             "fail_step",
         )
         return [Point(before=calls.index(name) + 1) for name in names]
-    numbers = [number for number, call in enumerate(calls, 1) if call.startswith(_WORDS)]
+    first = calls.index("record_rehearsal") if story == ACCEPTED else 0
+    numbers = [number for number, call in enumerate(calls, 1) if number > first and call.startswith(_WORDS)]
     return [*(Point(before=number) for number in numbers), Point(after=len(calls))]
 
 
@@ -214,7 +221,7 @@ def main(story: str, share: str, of: str) -> None:
         ],
         "middle": [
             tell(identifier, story, port, Point(into=into))
-            for into in (INTO_REHEARSED if story == REHEARSED else INTO[int(share) :: int(of)])
+            for into in (INTO_REHEARSED if story in REHEARSED else INTO[int(share) :: int(of)])
         ],
     }
     json.dump(told, sys.stdout)

@@ -12,18 +12,23 @@ from tests.crash.told import told
 #: Dozens of lives of node, one after the other; a busy machine takes its time for each.
 pytestmark = pytest.mark.timeout(600)
 
-#: story -> (state, what a visitor sees, what is left in `incoming`)
-EXPECTED = {
-    "good": ("succeeded", ["one"], ["bad000000000000.zip", "refused00000000.zip"]),
-    "bad": ("rolled_back", ["one", "two"], ["bad000000000000.zip", "good00000000000.zip", "refused00000000.zip"]),
-    "refused": ("failed", ["one", "two"], ["bad000000000000.zip", "good00000000000.zip", "refused00000000.zip"]),
+#: story -> (state, what a visitor sees, the verdicts of its rehearsals)
+EXPECTED: dict[str, tuple[str, list[str], list[str]]] = {
+    "good": ("succeeded", ["one"], []),
+    "bad": ("rolled_back", ["one", "two"], []),
+    "refused": ("failed", ["one", "two"], ["broken"]),
+    "accepted": ("succeeded", ["one"], ["changed"]),
 }
 
 
-#: The way back and what a rehearsal refuses are of the length that `make soak` has.
+#: The way back and what a rehearsal refuses are of the length that `make soak` has, and of what it lets pass most.
 STORIES = [
     ("good", 0, 2),
     ("good", 1, 2),
+    ("accepted", 0, 4),
+    pytest.param("accepted", 1, 4, marks=pytest.mark.soak),
+    pytest.param("accepted", 2, 4, marks=pytest.mark.soak),
+    pytest.param("accepted", 3, 4, marks=pytest.mark.soak),
     pytest.param("bad", 0, 2, marks=pytest.mark.soak),
     pytest.param("refused", 0, 1, marks=pytest.mark.soak),
 ]
@@ -31,12 +36,14 @@ STORIES = [
 
 @pytest.mark.parametrize("story, share, of", STORIES)
 def test_a_killed_restore_is_whole(quick_home: Path, story: str, share: int, of: int) -> None:
-    """Half of the boundaries each; of the way back every second one; of a rehearsal's those of its own steps."""
-    state, titles, incoming = EXPECTED[story]
+    """A share of the boundaries each; of a rehearsal's those of its own steps, and what comes after it."""
+    state, titles, verdicts = EXPECTED[story]
+    used = {story} if state == "succeeded" else set()
+    incoming = sorted(f"{one.ljust(15, '0')}.zip" for one in EXPECTED if one not in used)
     answer = told(quick_home, "restoring", story, str(share), str(of))
     identifier = answer.pop("id")
     assert [item["deaths"] for item in answer["plain"]] == [0]
-    assert len(answer["boundaries"]) >= (3 if story == "refused" else 10)
+    assert len(answer["boundaries"]) >= (3 if verdicts else 10)
     assert {item["deaths"] for item in answer["boundaries"]} == {1}
     for item in itertools.chain(*answer.values()):
         assert item["state"] == state, item
@@ -45,4 +52,4 @@ def test_a_killed_restore_is_whole(quick_home: Path, story: str, share: int, of:
         assert item["instances"] == [identifier], item
         assert item["incoming"] == incoming, item
         assert item["clones"] == [], item
-        assert item["rehearsals"] == (["broken"] if story == "refused" else []), item
+        assert item["rehearsals"] == verdicts, item

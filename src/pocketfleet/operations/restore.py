@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pocketfleet.actions import copies, copy_records, events, upgrades
@@ -14,7 +15,7 @@ from pocketfleet.domain.fitting import choose_release, range_for
 from pocketfleet.domain.policies import Verdict
 from pocketfleet.domain.releases import Version
 from pocketfleet.domain.states import OperationState
-from pocketfleet.errors import PocketfleetError, RestoreFailed, RestoreRefused, SnapshotUnusable
+from pocketfleet.errors import ChangedMeanwhile, PocketfleetError, RestoreFailed, RestoreRefused, SnapshotUnusable
 from pocketfleet.operations import cutover, staging
 from pocketfleet.operations.accepting import news
 from pocketfleet.operations.fetch import ensure_release
@@ -26,6 +27,7 @@ from pocketfleet.operations.tools import Tools
 from pocketfleet.operations.verify import verify
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.changes import changes_between
+from pocketfleet.runtime.taking import own_fingerprints
 
 #: Seconds of the hold's budget that are kept for the way back, which is two renames and a start.
 WAY_BACK = 5.0
@@ -88,6 +90,7 @@ async def _rehearse(work: Work) -> dict[str, Any]:
         return {}
     found, compared = work.outputs["recognise"], work.outputs["copy"]
     now = str(found["from"] or found["to"])
+    own = await _own_fingerprints(work, staging.new_data(work.tools.config, work.operation_id))
     report = await rehearse_restore(work, compared["snapshot"], compared["why"], now, str(found["to"]))
     origin = await staging.origin_of(work)
     # what could not be started is still what it ran
@@ -97,6 +100,7 @@ async def _rehearse(work: Work) -> dict[str, Any]:
     )
     return {
         "origin": origin,
+        "own": own,
         RESULT: {
             "from": found["from"],
             "to": found["to"],
@@ -172,8 +176,28 @@ async def _need_no_snapshot(work: Work) -> None:
     await tools.database.call(copy_records.let_snapshots_go, work.operation_id)
 
 
+async def _compare(work: Work) -> None:
+    """8 data that is brought alone runs the instance's own hooks: they must be those that it was rehearsed with."""
+    rehearsed = work.outputs.get("rehearse", {}).get("own")
+    if rehearsed is None:
+        return
+    live = _own_fingerprints(work, work.tools.config.instances / work.instance_id)
+    if await cutover.within_budget(work, live, WAY_BACK) != rehearsed:
+        raise ChangedMeanwhile(
+            "Hooks or migrations changed after the rehearsal, so it says nothing any more. "
+            "Nothing was changed by us; start the restore again."
+        )
+
+
+async def _own_fingerprints(work: Work, folder: Path) -> dict[str, str] | None:
+    """Of the instance's own hooks and migrations as they lie there; None where it gets others with its data."""
+    if work.outputs["open"]["full"]:
+        return None
+    return await asyncio.to_thread(own_fingerprints, folder)
+
+
 async def _place(work: Work) -> None:
-    """8 the old folder aside and the new one in its place, by rename, with its release."""
+    """9 the old folder aside and the new one in its place, by rename, with its release."""
     release = str(work.outputs["recognise"]["to"])
     await cutover.place_staged(work, release, with_data_only=not work.outputs["open"]["full"])
 
@@ -187,7 +211,7 @@ async def _back(work: Work) -> None:
 
 
 async def _start(work: Work) -> dict[str, Any]:
-    """9 it starts, and nobody but us knows where."""
+    """10 it starts, and nobody but us knows where."""
     starting = cutover.start_unpublished(work, str(work.outputs["recognise"]["to"]))
     return {"address": await cutover.within_budget(work, starting, WAY_BACK)}
 
@@ -200,7 +224,7 @@ async def _verify(work: Work) -> dict[str, Any]:
 
 
 async def _commit(work: Work) -> dict[str, Any]:
-    """10 recorded before the gate opens; past this nothing is undone."""
+    """11 recorded before the gate opens; past this nothing is undone."""
     tools: Tools = work.tools
     found, present = work.outputs["recognise"], work.outputs["snapshot"]
     await cutover.choose_release(tools, work.instance_id, str(found["to"]), str(found["new_range"]))
@@ -268,6 +292,7 @@ PLAN = Plan(
         PlanStep("decide", _decide),
         PlanStep("snapshot", _snapshot, _need_no_snapshot),
         PlanStep("hold", cutover.hold_and_stop, cutover.open_after_failure),
+        PlanStep("compare", _compare),
         PlanStep("place", _place, _back),
         PlanStep("start", _start),
         PlanStep("verify", _verify),

@@ -282,9 +282,10 @@ def _make_way(live: Path, old: Path, new: Path, errand: Errand, *, with_data_onl
 
 def _take_own(live: Path, new: Path, errand: Errand) -> None:
     for name in FOLDERS:
-        if name != "pb_data" and (live / name).is_dir() and not (live / name).is_symlink():
+        if name != "pb_data":
             remove_tree(new / name)
-            copy_tree(live / name, new / name, errand)
+            if (live / name).is_dir() and not (live / name).is_symlink():
+                copy_tree(live / name, new / name, errand)
 
 
 def _sweep(config: Config, open_ids: set[str], used: set[str]) -> set[str]:

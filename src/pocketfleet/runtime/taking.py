@@ -110,10 +110,14 @@ def verified(data: Path, errand: Errand, *, thorough: bool) -> dict[str, int]:
 
 def fingerprints(data: Path, *, live: bool = False) -> dict[str, str]:
     """What must still be so at the switch: SHA-256 of hooks, migrations and schema. `live`: it may be written to."""
+    return {**own_fingerprints(data), "schema": inspect.schema_fingerprint(data, live=live)}
+
+
+def own_fingerprints(data: Path) -> dict[str, str]:
+    """SHA-256 of the hooks and of the migrations, which are files of the instance's owner."""
     return {
         "hooks": folder_fingerprint(data / "pb_hooks"),
         "migrations": folder_fingerprint(data / "pb_migrations"),
-        "schema": inspect.schema_fingerprint(data, live=live),
     }
 
 

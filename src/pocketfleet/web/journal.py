@@ -49,6 +49,7 @@ STEPS: dict[str, dict[str, str]] = {
         "decide": "Decide by the verdict",
         "snapshot": "Keep what is there now",
         "hold": "Let requests wait, and stop PocketBase",
+        "compare": "Check that its hooks are those of the rehearsal",
         "place": "Put the data in place",
         "start": "Start its release, unseen by anybody",
         "verify": "Check that it answers, signs in and has every record",
@@ -96,7 +97,7 @@ STEPS: dict[str, dict[str, str]] = {
 #: Steps of what only rehearses, and those of a restore that are for a rehearsal alone.
 _REHEARSING = ("resolve", "snapshot", "rehearse", "decide")
 _REHEARSING_RESTORE = ("open", "recognise", "copy", "rehearse", "decide")
-_FOR_REHEARSAL = ("copy", "rehearse", "decide")
+_FOR_REHEARSAL = ("copy", "rehearse", "decide", "compare")
 _UNDONE = {StepState.FAILED, StepState.COMPENSATING, StepState.COMPENSATED}
 
 

@@ -14,6 +14,8 @@ from pocketfleet.actions.copies import Origin, Rehearsing
 from pocketfleet.domain.states import OperationState
 from pocketfleet.errors import RehearsalNotFound, WrongUsage
 from pocketfleet.models import Event, Instance, Operation, Rehearsal, Snapshot
+from pocketfleet.operations import cutover
+from pocketfleet.operations.tools import Tools
 from tests.integration.copies_operations.yard import Visitor, Yard
 
 NEWEST = "0.40.6"
@@ -139,6 +141,34 @@ async def test_a_safe_one_goes_on_and_own_hooks_run_in_the_rehearsal(yard: Yard)
     assert (kept.verdict, kept.reasons) == ("safe", [])
     registered = kept.report["sections"]["hooks"]["facts"]["registered"]
     assert registered == ["event onRecordsListRequest of posts (pb_hooks/main.pb.js:1)"]
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_hooks_that_change_after_the_rehearsal_end_it(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    instance = await yard.create(version=NEWEST)
+    await (await yard.wake(instance)).make_posts()
+    hooks = yard.folder(instance) / "pb_hooks"
+    hooks.mkdir(exist_ok=True)
+    (hooks / "main.pb.js").write_text("// as rehearsed")
+    made = await yard.ended(await yard.ask(copies.back_up_instance, instance.id, full=full))
+    hold = cutover.hold
+
+    async def and_change(tools: Tools, instance_id: str, operation_id: str) -> None:
+        (hooks / "main.pb.js").write_text("// and changed")
+        await hold(tools, instance_id, operation_id)
+
+    monkeypatch.setattr(cutover, "hold", and_change)
+    state = OperationState.SUCCEEDED if full else OperationState.ROLLED_BACK
+    origin = Origin(backup=made.result["backup"])
+    ended = await yard.ended(
+        await yard.ask(copies.restore_instance, instance.id, origin, Rehearsing(rehearse=True)), state
+    )
+    # what is brought with its own hooks was rehearsed with those
+    assert (hooks / "main.pb.js").read_text() == ("// as rehearsed" if full else "// and changed")
+    assert (ended.error or {}).get("code") == (None if full else "changed_meanwhile")
+    assert await titles_now(yard, instance) == []
 
 
 async def test_what_contradicts_itself_or_is_not_there_is_refused_at_once(yard: Yard) -> None:
