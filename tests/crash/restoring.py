@@ -180,8 +180,8 @@ def tell(instance_id: str, story: str, port: int, *points: Point) -> dict[str, A
 
 
 def boundaries(calls: list[str], story: str) -> list[Point]:
-    """Before each record, and after the last; of a rehearsed one around the steps that the others pass over, and where it
-    was accepted whatever comes then."""
+    """Before each record, and after the last; of a rehearsed one around the steps that the others pass over, and of one
+    that is accepted whatever comes then."""
     calls = calls[: calls.index("end_operation") + 1]
     if story == REFUSED:
         names = (
