@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ async def _rehearse(work: Work, data: Path, old: str, new: str, brought: Brought
     folder = tools.config.home / "rehearsals" / f"{work.operation_id}-{new}"
     await asyncio.to_thread(remove_quietly, folder)
     request = Request(
+        storage=tools.config.instance_storage,
         snapshot=data,
         work=folder,
         old=Release(old, tools.store.path(old)),
@@ -77,7 +79,8 @@ async def _rehearse(work: Work, data: Path, old: str, new: str, brought: Brought
         brought=brought,
     )
     try:
-        return await rehearse(request, work.progress)
+        async with tools.commander.confined(f"rehearsal-{work.operation_id}", guest) as confines:
+            return await rehearse(replace(request, confines=confines), work.progress)
     finally:
         await asyncio.to_thread(remove_quietly, folder)
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,15 +96,16 @@ async def make_clone(
     folder = work / "instance"
 
     def copy(errand: Errand) -> Ledger:
-        ledger = _taken_over(used, snapshot, folder, errand) if used else None
+        ledger = _taken_over(used, snapshot, folder, place.user, errand) if used else None
         if ledger is None:
             began = time.monotonic()
             copy_tree(snapshot, folder, errand, skip=_is_left_out, ours=True)
-            _become_ours(folder)
+            own(folder, place.user, whole=True)
             # what was made in the last two seconds is not believed, and would be copied again and again
             errand.pause(min(RACY, (time.monotonic() - began) / 4))
             ledger = note_tree(folder, errand)
         make_folders(folder)
+        own(folder, place.user)
         return ledger
 
     ledger = await carry_out(copy)
@@ -114,12 +114,12 @@ async def make_clone(
     return Clone(release, room, surroundings, settings, Tree(folder, ledger))
 
 
-def _taken_over(used: Tree, snapshot: Path, folder: Path, errand: Errand) -> Ledger | None:
+def _taken_over(used: Tree, snapshot: Path, folder: Path, user: int, errand: Errand) -> Ledger | None:
     """The notes of what is there now; None where that did not go: then it is put aside, and nothing is there."""
     try:
         used.folder.rename(folder)
         repair_tree(snapshot, folder, used.ledger, errand, skip=_is_left_out)
-        _become_ours(folder)
+        own(folder, user, whole=True)
     except OSError as error:
         # a hook may have closed folders to us
         _log.info("a clone's files could not be taken over: %s", error)
@@ -127,11 +127,6 @@ def _taken_over(used: Tree, snapshot: Path, folder: Path, errand: Errand) -> Led
             folder.rename(folder.with_name("spoilt"))
         return None
     return used.ledger
-
-
-def _become_ours(folder: Path) -> None:
-    """A copy keeps its owner, the instance's user; a clone runs as we do."""
-    own(folder, os.geteuid(), whole=True)
 
 
 def _is_left_out(path: str) -> bool:

@@ -40,14 +40,16 @@ def main() -> int:
     _listen(socket.AF_INET, (order["address"], order["web_port"]), lambda peer: _take_web(peer, tell))
     target = (order["address"], order["port"])
     _listen(socket.AF_UNIX, "socket", lambda peer: _forward(peer, target))
+    output = os.open("output", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         child, pid, status = _start(order)
+        _become(order["user"])
     except (OSError, ValueError) as error:
         tell("failed", text=str(error))
         return 125
     tell("started", pid=pid)
     threading.Thread(target=_obey, args=(child, pid), daemon=True).start()
-    printing = threading.Thread(target=_keep_output, args=(child.stdout,), daemon=True)
+    printing = threading.Thread(target=_keep_output, args=(child.stdout, output), daemon=True)
     printing.start()
     with status:
         code = child.wait()
@@ -107,13 +109,21 @@ def _start(order: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int, Any]:
     return child, json.loads(line)["child-pid"] if line else child.pid, status
 
 
-def _keep_output(printed: Any) -> None:
+def _become(user: int | None) -> None:
+    """All is opened: from here on, what PocketBase sends is read with no more rights than it has itself."""
+    if user is not None:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+
+
+def _keep_output(printed: Any, output: int) -> None:
     """Into a file, up to so many bytes; all else is read and forgotten, since a full pipe would hold PocketBase up."""
     left = _MOST_OUTPUT
-    with open("output", "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as output:
-        while piece := os.read(printed.fileno(), _PIECE):
-            output.write(piece[:left])
-            left = max(0, left - len(piece))
+    while piece := os.read(printed.fileno(), _PIECE):
+        with contextlib.suppress(OSError):
+            os.write(output, piece[:left])
+        left = max(0, left - len(piece))
 
 
 def _limit(order: dict[str, Any]) -> None:
@@ -149,7 +159,10 @@ def _listen(family: int, address: Any, take: Callable[[socket.socket], None]) ->
     def serve() -> None:
         while True:
             peer, _ = server.accept()
-            threading.Thread(target=_guarded, args=(take, peer), daemon=True).start()
+            try:
+                threading.Thread(target=_guarded, args=(take, peer), daemon=True).start()
+            except RuntimeError:  # no more threads: PocketBase has started as many processes as it may
+                peer.close()
 
     threading.Thread(target=serve, daemon=True).start()
 
@@ -160,7 +173,9 @@ def _guarded(take: Callable[[socket.socket], None], peer: socket.socket) -> None
 
 
 def _forward(peer: socket.socket, target: tuple[str, int]) -> None:
-    with socket.create_connection(target) as guest:
+    # create_connection would load a codec, from where the instance's user may not read
+    with socket.socket() as guest:
+        guest.connect(target)
         guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         back = threading.Thread(target=_pump, args=(guest, peer), daemon=True)
         back.start()

@@ -13,6 +13,7 @@ from pocketfleet.errors import ReleaseUnusable
 from pocketfleet.rehearsal.sandbox import Confined, Place, make_room
 from pocketfleet.runtime.beneath import open_file
 from pocketfleet.runtime.disk import opened_folder
+from pocketfleet.runtime.owners import own
 
 #: Seconds that PocketBase may take to decrypt or encrypt its settings.
 _PATIENCE = 20.0
@@ -54,6 +55,7 @@ class Key:
         hooks.mkdir(mode=0o700, parents=True)
         script = f'try {{ $os.writeFile("answer", {expression}, 0o600) }} catch (error) {{ }}\n$os.exit(0)\n'
         (hooks / "ask.pb.js").write_text(script)
+        await asyncio.to_thread(own, folder / "instance", self.place.user, whole=True)
         asked = await asyncio.to_thread(make_room, self.executable, folder / "instance", folder / "room", self.place)
         paths = [f"--dir={asked.root}/pb_data", f"--hooksDir={asked.root}/pb_hooks", "--hooksWatch=false"]
         address = f"--http={asked.place.address}:{asked.place.port}"

@@ -20,10 +20,12 @@ from pocketfleet.rehearsal.judging import Seen, judge_all
 from pocketfleet.rehearsal.replaced import Brought
 from pocketfleet.rehearsal.report import Report
 from pocketfleet.rehearsal.requests import Asked, ProbeSpec, gather
+from pocketfleet.rehearsal.room_left import while_there_is_room
 from pocketfleet.rehearsal.rounds import Round, Script, Stage
 from pocketfleet.rehearsal.shared import share, without_missing
 from pocketfleet.rehearsal.writes import plan_probes, plan_writes
 from pocketfleet.runtime import inspect
+from pocketfleet.runtime.confines import Confines
 from pocketfleet.runtime.copying import Copied, measure
 from pocketfleet.runtime.errands import Errand, Progress, carry_out
 from pocketfleet.runtime.removing import remove_quietly
@@ -60,6 +62,10 @@ class Request:
     limits: Limits = Limits()
     #: other data that takes its place under `new`; None: `new` runs on the same data
     brought: Brought | None = None
+    #: what holds the clones besides their namespaces
+    confines: Confines | None = None
+    #: bytes that an instance may have; 0 for any
+    storage: int = 0
 
 
 async def rehearse(request: Request, progress: Progress) -> Report:
@@ -74,7 +80,9 @@ async def rehearse(request: Request, progress: Progress) -> Report:
     request.work.mkdir(mode=0o700, parents=True)
     try:
         async with asyncio.timeout(request.limits.seconds):
-            report = await _Rehearsal(request, progress).carry_out()
+            report = await while_there_is_room(
+                _Rehearsal(request, progress).carry_out(), request.work, most=_most(request)
+            )
     except TimeoutError:
         raise RehearsalFailed(
             f"The rehearsal took longer than {request.limits.seconds:.0f} s and was given up. Nothing live was touched."
@@ -86,6 +94,11 @@ async def rehearse(request: Request, progress: Progress) -> Report:
     return report
 
 
+def _most(request: Request) -> int:
+    """Bytes that a rehearsal may take; 0 for any. A clone may grow as its instance may."""
+    return 2 * _disk(request)["needed"] + request.storage if request.storage else 0
+
+
 class _Rehearsal:
     def __init__(self, request: Request, progress: Progress) -> None:
         self._request = request
@@ -94,7 +107,7 @@ class _Rehearsal:
     async def carry_out(self) -> Report:
         sandboxed, why_not = await asyncio.to_thread(sandbox.available)
         disk = await asyncio.to_thread(_disk, self._request)
-        self._place = sandbox.choose_place(sandboxed=sandboxed)
+        self._place = sandbox.choose_place(sandboxed=sandboxed, confines=self._request.confines)
         played = await self._alone() if self._request.brought and self._request.brought.why_alone else None
         if played is None:
             played = await self._compared()

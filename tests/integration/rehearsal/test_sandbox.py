@@ -18,14 +18,20 @@ from urllib.parse import quote
 
 import pytest
 
+from pocketfleet.domain.limits import GuestLimits
 from pocketfleet.errors import ReleaseUnusable
 from pocketfleet.rehearsal import sandbox
 from pocketfleet.rehearsal.boot import boot
 from pocketfleet.rehearsal.clone import Release, Surroundings, make_clone
 from pocketfleet.rehearsal.replay import Client
 from pocketfleet.rehearsal.sandbox import Attempt, Confined, choose_place
+from pocketfleet.runtime.confines import Confines
 from pocketfleet.runtime.guest import make_folders
+from pocketfleet.runtime.sandbox.runner import SandboxRunner
+from tests.integration.runtime.rooms import house
 from tests.pocketbases import executable
+from tests.sandboxes import left_of
+from tests.sandboxes import needs_sandbox as needs_cells
 
 #: Handlers share nothing with the file they stand in.
 ATTEMPT = 'const attempt = (what) => { try { return "" + what() } catch (error) { return "" + error } }'
@@ -57,12 +63,27 @@ routerAdd("GET", "/mail", (e) => {
   })
   return e.json(200, {sent: attempt(() => $app.newMailClient().send(message))})
 })
+routerAdd("GET", "/me", (e) => {
+  ATTEMPT
+  return e.json(200, {status: attempt(() => toString($os.readFile("/proc/self/status")))})
+})
+routerAdd("GET", "/bomb", (e) => {
+  ATTEMPT
+  const said = []
+  for (let i = 0; i < 100; i++) {
+    const flags = ["--http=127.0.0.1:" + (9000 + i), "--dir=/tmp/" + i]
+    said.push(attempt(() => $os.cmd("/pocketbase", "serve", ...flags).start()))
+  }
+  return e.json(200, {said: said})
+})
 routerAdd("GET", "/hog", (e) => {
   const held = []
   for (let i = 0; i < 100000; i++) held.push("x".repeat(1000) + i + new Array(10000).join("y" + i))
   return e.json(200, {held: held.length})
 })
 """.replace("ATTEMPT", ATTEMPT)
+#: What a process writes to, to be in a control group.
+JOINED = ("tasks", "cgroup.procs")
 OLD_HOOKS = (
     HOOKS.replace("(e) =>", "(c) =>")
     .replace("e.json", "c.json")
@@ -72,14 +93,42 @@ OLD_HOOKS = (
 needs_sandbox = pytest.mark.skipif(not sandbox.available()[0], reason=f"no sandbox here: {sandbox.available()[1]}")
 
 
+LIMITS = GuestLimits(memory=400 * 1024**2, cpus=1.5, processes=80)
+#: Namespaces alone, and what holds instances besides.
+LOCKED = [pytest.param(False, marks=needs_sandbox), pytest.param(True, marks=needs_cells)]
+
+
 @asynccontextmanager
-async def running(home: Path, release: str, *, sandboxed: bool) -> AsyncIterator[tuple[Confined, Any]]:
+async def confines(home: Path, held: bool) -> AsyncIterator[Confines | None]:
+    """Those of an instance under the sandbox; None where it is about namespaces alone."""
+    if not held:
+        yield None
+        return
+    async with house(home / "held", sandboxed=True) as made:
+        assert isinstance(made.runner, SandboxRunner)
+        async with made.runner.confined("rehearsal-one", made.add(limits=LIMITS)) as found:
+            yield found
+        assert not [path for path in left_of(made.config.home) if Path(path, "rehearsal-one").exists()]
+
+
+@asynccontextmanager
+async def running(
+    home: Path, release: str, *, sandboxed: bool, held: bool = False
+) -> AsyncIterator[tuple[Confined, Any]]:
     """A PocketBase with hooks in its room, and how to ask it."""
+    async with confines(home, held) as found, _running(home, release, sandboxed, found) as started:
+        yield started
+
+
+@asynccontextmanager
+async def _running(
+    home: Path, release: str, sandboxed: bool, held: Confines | None
+) -> AsyncIterator[tuple[Confined, Any]]:
     source = home / "snapshot"
     make_folders(source)
     (source / "pb_hooks" / "main.pb.js").write_text(OLD_HOOKS if release.startswith("0.22.") else HOOKS)
     # its first start makes the settings that are neutralised
-    place = choose_place(sandboxed=sandboxed)
+    place = choose_place(sandboxed=sandboxed, confines=held)
     first = await make_clone(source, home / "first", Release(release, executable(release)), Surroundings({}), place)
     start, confined = await boot(first)
     assert start.answered, start
@@ -96,10 +145,10 @@ async def running(home: Path, release: str, *, sandboxed: bool) -> AsyncIterator
         await confined.close()
 
 
-@needs_sandbox
+@pytest.mark.parametrize("held", LOCKED)
 @pytest.mark.parametrize("release", ["0.22.27", "0.40.6"])
-async def test_nothing_of_the_machine_is_there(home: Path, release: str) -> None:
-    async with running(home, release, sandboxed=True) as (_, ask):
+async def test_nothing_of_the_machine_is_there(home: Path, release: str, held: bool) -> None:
+    async with running(home, release, sandboxed=True, held=held) as (_, ask):
         seen = (await ask("/look")).content()
     libraries = {"lib", "lib64"} if release == "0.22.27" else set()
     assert set(seen["root"]) - libraries <= {"dev", "etc", "instance", "pocketbase", "proc", "tmp", "usr"}
@@ -117,14 +166,23 @@ async def test_nothing_of_the_machine_is_there(home: Path, release: str) -> None
         "HTTP_PROXY",
         "HTTPS_PROXY",
         "PWD",
+        *(["GOMEMLIMIT"] if held else []),
     } & set(seen["environment"])
 
 
-@pytest.mark.parametrize("sandboxed", [pytest.param(True, marks=needs_sandbox), False])
-@pytest.mark.parametrize("release", ["0.22.27", "0.40.6"])
-async def test_what_is_sent_is_noted_and_goes_nowhere(home: Path, release: str, sandboxed: bool) -> None:
+@pytest.mark.parametrize(
+    "release, sandboxed, held",
+    [
+        ("0.22.27", False, False),
+        ("0.40.6", False, False),
+        pytest.param("0.22.27", True, False, marks=needs_sandbox),
+        pytest.param("0.40.6", True, False, marks=needs_sandbox),
+        pytest.param("0.40.6", True, True, marks=needs_cells),
+    ],
+)
+async def test_what_is_sent_is_noted_and_goes_nowhere(home: Path, release: str, sandboxed: bool, held: bool) -> None:
     urls = ["https://example.org/charge?key=1", "http://example.org/path?token=2", "http://10.1.2.3:99/x"]
-    async with running(home, release, sandboxed=sandboxed) as (confined, ask):
+    async with running(home, release, sandboxed=sandboxed, held=held) as (confined, ask):
         reached = (await ask(f"/reach?urls={','.join(map(quote, urls))}")).content()
         mailed = (await ask("/mail")).content()
         assert all("EOF" in answer for answer in reached.values()), reached
@@ -138,12 +196,12 @@ async def test_what_is_sent_is_noted_and_goes_nowhere(home: Path, release: str, 
     }
 
 
-@needs_sandbox
-async def test_past_the_proxy_there_is_no_network(home: Path) -> None:
+@pytest.mark.parametrize("held", LOCKED)
+async def test_past_the_proxy_there_is_no_network(home: Path, held: bool) -> None:
     """Go never asks a proxy for its own machine, and hooks may take proxies away: the namespace must hold alone."""
     listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    async with listener, running(home, "0.40.6", sandboxed=True) as (_, ask):
+    async with listener, running(home, "0.40.6", sandboxed=True, held=held) as (_, ask):
         reached = (await ask(f"/reach?urls=http://127.0.0.1:{port}/")).content()
     assert all("connection refused" in answer for answer in reached.values()), reached
 
@@ -157,6 +215,26 @@ async def test_a_hog_ends_without_taking_the_machine_along(home: Path, monkeypat
         async with asyncio.timeout(10):
             assert await confined.ended != 0
     assert "fatal error" in confined.output()
+
+
+@needs_cells
+async def test_a_clone_is_its_instance_s_user_with_its_instance_s_limits(home: Path) -> None:
+    async with running(home, "0.40.6", sandboxed=True, held=True) as (confined, ask):
+        held = confined.room.place.confines
+        assert held is not None
+        status = dict(line.split(":\t", 1) for line in (await ask("/me")).content()["status"].splitlines())
+        inside = {pid for pid in processes_of(confined.room.folder) if "/pocketbase" in _trace(pid)}
+        groups = [Path(part).parent for part in held.join if Path(part).is_absolute() and Path(part).name in JOINED]
+        said = (await ask("/bomb")).content()["said"]
+        most = {int(path.read_text()) for group in groups for path in group.glob("pids.max")}
+        now = {int(path.read_text()) for group in groups for path in group.glob("pids.current")}
+        owners = {path.lstat().st_uid for path in [confined.room.folder, *confined.room.folder.rglob("*")]}
+    assert (status["CapEff"], status["NoNewPrivs"], status["Seccomp"]) == ("0" * 16, "1", "2")
+    assert inside
+    assert owners == {held.user}
+    assert most == {LIMITS.processes}
+    assert now <= set(range(1, LIMITS.processes + 1))
+    assert any("resource temporarily unavailable" in word for word in said), said
 
 
 @pytest.mark.parametrize("sandboxed", [pytest.param(True, marks=needs_sandbox), False])

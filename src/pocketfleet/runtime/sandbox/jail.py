@@ -136,13 +136,27 @@ def _starter(
     )
 
 
+def joining(programs: Programs, groups: Sequence[Path], limits: GuestLimits) -> list[str]:
+    """The beginning of a command that root runs in these control groups and within the limits of a process."""
+    return [programs.sh, "-c", _JOIN, "sh", *map(str, groups), "--", *_ulimits(limits), "--"]
+
+
+def becoming(programs: Programs, user: int) -> list[str]:
+    """The beginning of a command that root runs as this user, with nothing left to give up."""
+    who = ["--reuid", str(user), "--regid", str(user), "--clear-groups"]
+    return [programs.setpriv, *who, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
+
+
+def go_environment(limits: GuestLimits) -> dict[str, str]:
+    """What Go is told of the limits."""
+    return {"GOMEMLIMIT": str(limits.go_memory)} if limits.memory else {}
+
+
 def _chain(programs: Programs, cell: Cell, given: int, command: Sequence[str]) -> list[str]:
-    groups = [str(path) for path in cell.groups]
-    user = str(cell.guest.user)
-    become = ["--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs", "--inh-caps=-all"]
+    guest = cell.guest
     return [
-        *(programs.sh, "-c", _JOIN, "sh", *groups, "--", *_ulimits(cell.guest.limits), "--"),
-        *(programs.setpriv, *become, "--bounding-set=-all"),
+        *joining(programs, cell.groups, guest.limits),
+        *becoming(programs, guest.user),
         *(f"{_STAGE}/bwrap", "--args", str(given), "--", *command),
     ]
 

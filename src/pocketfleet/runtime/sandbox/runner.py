@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pocketfleet.config import Config
 from pocketfleet.errors import PocketfleetError, ReleaseUnusable
 from pocketfleet.runtime import preflight, processes, raw_output
 from pocketfleet.runtime.commands import COMMAND_SECONDS, Done, not_ending, not_runnable
+from pocketfleet.runtime.confines import Confines
 from pocketfleet.runtime.guest import Guest
 from pocketfleet.runtime.local_runner import LocalRunner, Spawned, Watched, standard_streams
 from pocketfleet.runtime.lock import Lock
@@ -29,7 +30,15 @@ from pocketfleet.runtime.records import RunRecord
 from pocketfleet.runtime.runner import Ending, Running
 from pocketfleet.runtime.sandbox.cgroups import Cgroups
 from pocketfleet.runtime.sandbox.firewall import Firewall
-from pocketfleet.runtime.sandbox.jail import Cell, Programs, as_seen_inside, launch
+from pocketfleet.runtime.sandbox.jail import (
+    Cell,
+    Programs,
+    as_seen_inside,
+    becoming,
+    go_environment,
+    joining,
+    launch,
+)
 from pocketfleet.runtime.sandbox.networks import Networks
 
 #: Seconds that bwrap may take to make the namespaces, and the pause between two looks whether PocketBase is there.
@@ -109,6 +118,22 @@ class SandboxRunner(LocalRunner):
     async def run(self, guest: Guest, lock: Lock, arguments: Sequence[str]) -> Done:
         """See Commander: in the same cell, and without any network."""
         return await asyncio.to_thread(self._run, guest, lock, arguments)
+
+    @contextlib.asynccontextmanager
+    async def confined(self, name: str, guest: Guest) -> AsyncIterator[Confines | None]:
+        """See Commander: groups of its own beside those of instances, swept as theirs should we die."""
+        programs, cgroups = self._means.programs, self._means.cgroups
+        groups = await asyncio.to_thread(cgroups.make, name, guest.limits)
+        try:
+            yield Confines(
+                join=tuple(joining(programs, groups, guest.limits)),
+                become=tuple(becoming(programs, guest.user)),
+                user=guest.user,
+                environment=go_environment(guest.limits),
+            )
+        finally:
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(cgroups.remove, name)
 
     def _check(self, guest: Guest) -> None:
         preflight.check(guest)
@@ -194,7 +219,7 @@ class SandboxRunner(LocalRunner):
         told, tell = os.pipe2(os.O_CLOEXEC)
         try:
             try:
-                environment = inside.environment | _go(cell.guest)
+                environment = inside.environment | go_environment(cell.guest.limits)
                 child = launch(self._means.programs, cell, inside.command, environment, lock, streams, tell)
             finally:
                 os.close(tell)
@@ -209,7 +234,7 @@ class SandboxRunner(LocalRunner):
                 groups = self._means.cgroups.make(guest.instance_id, guest.limits)
                 own(guest.folder, guest.user)
                 cell = Cell(guest, groups, None, ())
-                environment = as_seen_inside(guest).environment | _go(guest)
+                environment = as_seen_inside(guest).environment | go_environment(guest.limits)
                 streams = (nothing, said.fileno(), said.fileno())
                 child = launch(self._means.programs, cell, command, environment, lock, streams, nothing)
                 code = child.wait(COMMAND_SECONDS)
@@ -295,11 +320,6 @@ def _may_live(record: RunRecord) -> bool:
 def _code(code: int | None) -> int | None:
     """bwrap tells of a signal as a shell does."""
     return 128 - code if code is not None and code > 128 else code
-
-
-def _go(guest: Guest) -> dict[str, str]:
-    """What Go is told of the limits."""
-    return {"GOMEMLIMIT": str(guest.limits.go_memory)} if guest.limits.memory else {}
 
 
 def _last_words(guest: Guest) -> str:
