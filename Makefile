@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+SOAK   ?= tests
 
 .PHONY: serve setup setup-dev test lint bench soak lock clean help
 
@@ -25,8 +26,8 @@ lint: $(VENV)/.dev    ## formatting, rules, types, layers
 bench: $(VENV)/.dev   ## every figure beside what it compares with
 	@exec $(BIN)/python -m bench
 
-soak: $(VENV)/.dev    ## an hour of load, work and faults at once, with a summary
-	@exec $(BIN)/pytest tests/soak -m soak --timeout=0 -s
+soak: $(VENV)/.dev    ## all that takes too long for the suite, hours; SOAK=tests/soak for one of everything at once
+	@exec $(BIN)/pytest $(SOAK) -m soak --timeout=0 -s
 
 lock: $(VENV)/.dev    ## renew requirements/*.txt from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \

@@ -106,7 +106,7 @@ def snapshots_to_remove(instance_id: str, default: Retention) -> list[str]:
         Copy(row.id, row.created_at, bool(row.kept_for) or row.id in used)
         for row in Snapshot.objects.filter(instance_id=instance_id)
     ]
-    return [copy.id for copy in to_remove(copies, _rule(instance, default), zone=_zone(instance))]
+    return [copy.id for copy in to_remove(copies, _rule(instance, default), zone=_zone(instance), now=timezone.now())]
 
 
 def name_of_backup(operation_id: str) -> str:
@@ -178,10 +178,13 @@ def backup_facts(backup_id: str) -> BackupFacts:
 
 
 def backups_to_remove(instance_id: str, purpose: str, keep: int) -> list[BackupFacts]:
-    """Those of this purpose beyond the newest `keep` that nothing reads; oldest first."""
+    """Those of this purpose that the rule does not keep, which is the newest `keep`, and that nothing reads; oldest
+    first."""
     used = in_use("backup")
-    rows = list(Backup.objects.filter(instance_id=instance_id, purpose=purpose).order_by("-created_at"))[keep:]
-    return [backup_facts(row.id) for row in reversed(rows) if row.id not in used]
+    rows = Backup.objects.filter(instance_id=instance_id, purpose=purpose)
+    copies = [Copy(row.id, row.created_at, row.id in used) for row in rows]
+    gone = to_remove(copies, Retention(keep, 0, 0), now=timezone.now())
+    return [backup_facts(copy.id) for copy in gone]
 
 
 def in_use(param: str) -> set[str]:

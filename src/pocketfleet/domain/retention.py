@@ -48,17 +48,24 @@ class Retention:
         return asdict(self)
 
 
-def to_remove(copies: Iterable[Copy], rule: Retention, *, zone: tzinfo = UTC) -> list[Copy]:
+def to_remove(
+    copies: Iterable[Copy], rule: Retention, *, zone: tzinfo = UTC, now: datetime | None = None
+) -> list[Copy]:
     """Those that the rule does not keep and nothing needs, oldest first.
+
+    `now` (aware): what was made later, by a clock that was ahead, is a matter of its own, and takes no place of those
+    that are made from now on.
 
     Only days and weeks that have a copy count, so an instance that made none for a while loses none by that. Days and
     weeks (from Monday) are those of `zone`. Doing it twice removes nothing more.
     """
     newest_first = sorted(copies, key=lambda copy: (copy.made_at, copy.id), reverse=True)
     kept = {copy.id for copy in newest_first if copy.needed}
-    kept |= {copy.id for copy in newest_first[: rule.last]}
-    kept |= _newest_of_each(newest_first, rule.daily, lambda at: at.astimezone(zone).date())
-    kept |= _newest_of_each(newest_first, rule.weekly, lambda at: at.astimezone(zone).isocalendar()[:2])
+    ahead = [copy for copy in newest_first if now is not None and copy.made_at > now]
+    for those in (ahead, newest_first[len(ahead) :]):
+        kept |= {copy.id for copy in those[: rule.last]}
+        kept |= _newest_of_each(those, rule.daily, lambda at: at.astimezone(zone).date())
+        kept |= _newest_of_each(those, rule.weekly, lambda at: at.astimezone(zone).isocalendar()[:2])
     return [copy for copy in reversed(newest_first) if copy.id not in kept]
 
 

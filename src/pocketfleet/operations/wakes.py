@@ -70,6 +70,8 @@ class WakeBounds:
                 del self._wakes[facts.id]
                 wake.turn.cancel()
                 await wake.place.__aexit__(None, None, None)
+                if not self._wakes:
+                    self._places.clear()
 
     def _begin(self, facts: InstanceFacts) -> _Wake:
         queued, often = self._config.wakes_queued, self._config.wakes_per_minute

@@ -51,6 +51,13 @@ def test_the_one_that_is_needed_stays_and_takes_nobodys_place() -> None:
     assert kept(made(0, 1, 2, 3, needed=[3]), Retention(2, 0, 0)) == ["c0", "c1", "c3"]
 
 
+def test_what_a_clock_made_that_was_ahead_takes_no_place_of_what_is_made_now() -> None:
+    copies = made(-400, -401, -402, 0, 1, 2)
+    assert kept(copies, Retention(2, 0, 0)) == ["c1", "c2"]
+    assert kept(copies, Retention(2, 0, 0), now=NOW) == ["c1", "c2", "c3", "c4"]
+    assert kept(copies, Retention(0, 1, 1), now=NOW) == ["c2", "c3"]
+
+
 def test_oldest_go_first() -> None:
     assert [copy.id for copy in to_remove(made(1, 0, 3, 2), Retention(1, 0, 0))] == ["c2", "c3", "c0"]
 
