@@ -130,6 +130,21 @@ class Server:
         self.process.wait(10)
         self.process = None
 
+    def everybody(self) -> list[psutil.Process]:
+        """All that runs of it, guests included."""
+        return self.leftovers()
+
+    def drop(self, everybody: Sequence[psutil.Process]) -> None:
+        """SIGKILL to all of these, and to what they have started since: nothing of it runs afterwards."""
+        for process in everybody:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(everybody, timeout=10)
+        if self.process is not None:
+            self.process.wait(10)
+            self.process = None
+        self._clear_sandbox()
+
     def clean(self) -> None:
         """End everything that is left of it, guests included, and remove its files."""
         with contextlib.suppress(Exception):
