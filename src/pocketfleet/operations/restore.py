@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pocketfleet.actions import copies, copy_records, events, upgrades
@@ -71,17 +70,20 @@ async def _copy(work: Work) -> dict[str, Any]:
     if not work.params.get("rehearse"):
         return {}
     tools: Tools = work.tools
-    if not work.outputs["open"]["full"]:
+    # before they are copied: a change in between is found in the hold, as any later one is
+    own = await _own_fingerprints(work)
+    if own is not None:
         await staging.complete(work)
     try:
         manifest = await take_snapshot(work, "rehearsal")
     except SnapshotUnusable as error:
-        return {"snapshot": None, "why": f"it is damaged ({error.detail})"}
+        return {"own": own, "snapshot": None, "why": f"it is damaged ({error.detail})"}
     try:
         await ensure_release(work, tools.fleet.facts(work.instance_id).release)
     except PocketfleetError as error:
-        return {"snapshot": manifest.snapshot_id, "why": f"its release cannot be run ({error.detail})"}
-    return {"snapshot": manifest.snapshot_id, "why": ""}
+        why = f"its release cannot be run ({error.detail})"
+        return {"own": own, "snapshot": manifest.snapshot_id, "why": why}
+    return {"own": own, "snapshot": manifest.snapshot_id, "why": ""}
 
 
 async def _rehearse(work: Work) -> dict[str, Any]:
@@ -90,7 +92,6 @@ async def _rehearse(work: Work) -> dict[str, Any]:
         return {}
     found, compared = work.outputs["recognise"], work.outputs["copy"]
     now = str(found["from"] or found["to"])
-    own = await _own_fingerprints(work, staging.new_data(work.tools.config, work.operation_id))
     report = await rehearse_restore(work, compared["snapshot"], compared["why"], now, str(found["to"]))
     origin = await staging.origin_of(work)
     # what could not be started is still what it ran
@@ -100,7 +101,6 @@ async def _rehearse(work: Work) -> dict[str, Any]:
     )
     return {
         "origin": origin,
-        "own": own,
         RESULT: {
             "from": found["from"],
             "to": found["to"],
@@ -178,22 +178,21 @@ async def _need_no_snapshot(work: Work) -> None:
 
 async def _compare(work: Work) -> None:
     """8 data that is brought alone runs the instance's own hooks: they must be those that it was rehearsed with."""
-    rehearsed = work.outputs.get("rehearse", {}).get("own")
+    rehearsed = work.outputs.get("copy", {}).get("own")
     if rehearsed is None:
         return
-    live = _own_fingerprints(work, work.tools.config.instances / work.instance_id)
-    if await cutover.within_budget(work, live, WAY_BACK) != rehearsed:
+    if await cutover.within_budget(work, _own_fingerprints(work), WAY_BACK) != rehearsed:
         raise ChangedMeanwhile(
             "Hooks or migrations changed after the rehearsal, so it says nothing any more. "
             "Nothing was changed by us; start the restore again."
         )
 
 
-async def _own_fingerprints(work: Work, folder: Path) -> dict[str, str] | None:
-    """Of the instance's own hooks and migrations as they lie there; None where it gets others with its data."""
+async def _own_fingerprints(work: Work) -> dict[str, str] | None:
+    """Of the instance's hooks and migrations as they are now; None where it gets others with its data."""
     if work.outputs["open"]["full"]:
         return None
-    return await asyncio.to_thread(own_fingerprints, folder)
+    return await asyncio.to_thread(own_fingerprints, work.tools.config.instances / work.instance_id)
 
 
 async def _place(work: Work) -> None:

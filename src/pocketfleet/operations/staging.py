@@ -31,6 +31,7 @@ from pocketfleet.runtime.copying import copy_tree
 from pocketfleet.runtime.disk import disk_trouble, flush, remove_tree
 from pocketfleet.runtime.errands import Errand, carry_out
 from pocketfleet.runtime.guest import FOLDERS
+from pocketfleet.runtime.owners import disown
 from pocketfleet.runtime.sources.archives import sha256_of
 from pocketfleet.runtime.unpacking import Limits
 
@@ -216,6 +217,7 @@ async def sweep(tools: Tools) -> None:
     silent = timedelta(seconds=SILENT_SECONDS)
     await tools.database.call(uploads.forget_uploads_without_files, present, silent)
     await asyncio.to_thread(_sweep_replaced, tools.config)
+    await asyncio.to_thread(_sweep_rehearsals, tools.config, open_ids)
 
 
 async def _from_snapshot(work: Work, source_id: str, snapshot_id: str, target: Path) -> dict[str, Any]:
@@ -281,11 +283,15 @@ def _make_way(live: Path, old: Path, new: Path, errand: Errand, *, with_data_onl
 
 
 def _take_own(live: Path, new: Path, errand: Errand) -> None:
-    for name in FOLDERS:
-        if name != "pb_data":
-            remove_tree(new / name)
-            if (live / name).is_dir() and not (live / name).is_symlink():
-                copy_tree(live / name, new / name, errand)
+    # whole, since what a link leads to is judged by the instance's folder
+    copy_tree(live, new, errand, skip=_is_not_own, exact=True)
+    # the owner of the live folder came along, and what was brought is not that one's yet
+    disown(new)
+
+
+def _is_not_own(path: str) -> bool:
+    top = path.partition("/")[0]
+    return top == "pb_data" or top not in FOLDERS
 
 
 def _sweep(config: Config, open_ids: set[str], used: set[str]) -> set[str]:
@@ -311,6 +317,13 @@ def _sweep_folder(folder: Path, open_ids: Collection[str]) -> None:
         log.error("%s holds data that an operation could not put back; look at it before you remove it", folder)
         return
     remove_tree(folder)
+
+
+def _sweep_rehearsals(config: Config, open_ids: Collection[str]) -> None:
+    """Clones of one that was called off while node was away."""
+    for path in (config.home / "rehearsals").glob("*"):
+        if path.name.partition("-")[0] not in open_ids:
+            remove_tree(path)
 
 
 def _sweep_replaced(config: Config) -> None:

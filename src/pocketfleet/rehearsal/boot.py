@@ -94,8 +94,13 @@ async def boot(clone: Clone, patience: float = PATIENCE, *, forgiving: bool = Fa
     except BaseException:
         await confined.close()
         raise
+    # as it is before we end it
+    by_itself = confined.ended.done()
     code = await confined.stop()
-    reason = _why_not(confined, code, output, patience)
+    cause = confined.cause()
+    reason = why_it_ended(code, output, answered=False, cause=cause)
+    if not by_itself and not cause:
+        reason = f"PocketBase did not answer within {patience:.0f} s.\n{reason}"
     fresh = await _fresh(clone.folder, before, live=False)
     return Boot(clone.release.version, False, took, output, fresh, reason, obstacle(output), code), None
 
@@ -137,12 +142,6 @@ async def _answers(confined: Confined, patience: float) -> bool:
     finally:
         client.close()
     return False
-
-
-def _why_not(confined: Confined, code: int | None, output: str, patience: float) -> str:
-    if confined.ended.done() and code is not None and code > -15:
-        return why_it_ended(code, output, answered=False)
-    return f"PocketBase did not answer within {patience:.0f} s.\n{why_it_ended(code, output, answered=False)}"
 
 
 async def _applied(folder: Path, *, live: bool = False) -> list[str]:

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,8 @@ _PIECE = 65536
 _HEAD = 16384
 #: Attempts that are told one by one; more are only counted by what they would have said.
 _MOST_ATTEMPTS = 500
+#: Receivers of a mail that are told.
+_MOST_RECEIVERS = 50
 #: Bytes of PocketBase's output that are kept.
 _MOST_OUTPUT = 16 * 1024 * 1024
 #: prctl(2)
@@ -92,20 +95,27 @@ def _start(order: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int, Any]:
     reading, writing = os.pipe()
     rules = os.open(os.devnull if order["plain"] else "filter", os.O_RDONLY)
     names = {"{status}": str(writing), "{filter}": str(rules)}
+    handed, environment = [writing, rules], order["environment"]
+    if order["user"] is not None:
+        handed.append(_in_memory(environment))
+        names["{environment}"] = str(handed[-1])
+        environment = {"PATH": os.defpath, "LD_LIBRARY_PATH": order["libraries"]}
     child = subprocess.Popen(
         [names.get(part, part) for part in order["command"]],
         cwd=order["cwd"],
-        env=order["environment"],
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        pass_fds=[writing, rules],
+        pass_fds=handed,
         preexec_fn=lambda: _limit(order),
     )
-    os.close(writing)
-    os.close(rules)
+    for each in handed:
+        os.close(each)
     status = open(reading, "rb")  # noqa: PTH123, SIM115
     line = b"" if order["plain"] else status.readline()
+    if not line and not order["plain"]:
+        raise OSError(f"its sandbox did not start: {child.communicate()[0].decode(errors='replace').strip()[-300:]}")
     return child, json.loads(line)["child-pid"] if line else child.pid, status
 
 
@@ -115,6 +125,15 @@ def _become(user: int | None) -> None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
+
+
+def _in_memory(environment: dict[str, str]) -> int:
+    """As bubblewrap's flags, at the end of nobody's command line."""
+    flags = ["--clearenv", *(part for item in environment.items() for part in ("--setenv", *item))]
+    descriptor = os.memfd_create("environment")
+    os.write(descriptor, b"".join(os.fsencode(flag) + b"\0" for flag in flags))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _keep_output(printed: Any, output: int) -> None:
@@ -158,7 +177,11 @@ def _listen(family: int, address: Any, take: Callable[[socket.socket], None]) ->
 
     def serve() -> None:
         while True:
-            peer, _ = server.accept()
+            try:
+                peer, _ = server.accept()
+            except OSError:  # no more descriptors: some are given back soon
+                time.sleep(0.05)
+                continue
             try:
                 threading.Thread(target=_guarded, args=(take, peer), daemon=True).start()
             except RuntimeError:  # no more threads: PocketBase has started as many processes as it may
@@ -215,7 +238,7 @@ def _take_mail(peer: socket.socket, tell: _Teller) -> None:
     say("220 rehearsal")
     while line := lines.readline(_HEAD):
         verb = line[:4].upper().strip()
-        if verb == b"RCPT":
+        if verb == b"RCPT" and len(receivers) < _MOST_RECEIVERS:
             receivers.append(line.partition(b":")[2].decode("latin-1").strip().strip("<>")[:200])
         if verb == b"QUIT":
             return say("221 bye")

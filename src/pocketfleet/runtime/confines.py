@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,10 @@ class Confines:
     join: tuple[str, ...]
     #: becomes the user, with no rights left
     become: tuple[str, ...]
+    bwrap: Path
     #: who owns the clone's files
     user: int
-    #: what Go is told of the limits
+    #: what Go is told of the limits; empty where memory has none
     environment: Mapping[str, str]
+    #: what ended something in there that the kernel ended, as the end of "PocketBase was ended: ..."; "" for nothing
+    cause: Callable[[], str]

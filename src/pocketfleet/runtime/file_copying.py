@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 from pocketfleet.errors import DiskTrouble
 from pocketfleet.runtime.disk import UNSUPPORTED, clone_file
 from pocketfleet.runtime.errands import Errand
+from pocketfleet.runtime.removing import remove_below
 
 #: Bytes that a copy leaves free: whoever shares the disk must still be able to write.
 RESERVE = 50_000_000
@@ -82,7 +82,7 @@ def make_way(name: str, folder: int) -> None:
     """Take away what an earlier pass left in the copy under this name."""
     present = stat_of(name, folder)
     if present is not None and stat.S_ISDIR(present.st_mode):
-        shutil.rmtree(name, dir_fd=folder)
+        remove_below(folder, name)
     elif present is not None:
         os.unlink(name, dir_fd=folder)
 

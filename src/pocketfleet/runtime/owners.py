@@ -44,7 +44,7 @@ def own(folder: Path, user: int, *, whole: bool = False) -> None:
         names: dict[tuple[int, int], list[int]] = {}
         _own_all(here, user, 1, names)
         _own_several(folder, user, names)
-        os.fchown(here, user, user)
+        os.fchown(here, user, _group(user))
 
 
 def disown(folder: Path) -> None:
@@ -75,13 +75,18 @@ def as_owner(folder: Path) -> Iterator[None]:
         _libc.setfsgid(0)
 
 
+def _group(user: int) -> int:
+    """A user's own group: an instance's has its number, and who is not root has but the one that it is in."""
+    return os.getegid() if user == os.geteuid() else user
+
+
 def _own_top(here: int, user: int) -> None:
     """What we ourselves may have made: the folders, and what lies beside the databases."""
     for name in FOLDERS:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened_folder(name, here) as inner:
             if os.fstat(inner).st_uid != user:
                 _own_all(inner, user, 2, {})
-                os.fchown(inner, user, user)
+                os.fchown(inner, user, _group(user))
             elif name == "pb_data":
                 _own_entries(inner, user)
 
@@ -90,7 +95,7 @@ def _own_entries(here: int, user: int) -> None:
     for entry in os.scandir(here):
         known = entry.stat(follow_symlinks=False)
         if known.st_uid != user and (stat.S_ISDIR(known.st_mode) or known.st_nlink == 1):
-            os.chown(entry.name, user, user, dir_fd=here, follow_symlinks=False)
+            os.chown(entry.name, user, _group(user), dir_fd=here, follow_symlinks=False)
 
 
 def _own_all(here: int, user: int, level: int, names: dict[tuple[int, int], list[int]]) -> None:
@@ -102,11 +107,11 @@ def _own_all(here: int, user: int, level: int, names: dict[tuple[int, int], list
                 if level < _DEEPEST:
                     with opened_folder(entry.name, here) as inner:
                         _own_all(inner, user, level + 1, names)
-                        os.fchown(inner, user, user)
+                        os.fchown(inner, user, _group(user))
             elif known.st_nlink > 1:
                 names.setdefault((known.st_dev, known.st_ino), []).append(known.st_nlink)
             elif known.st_uid != user:
-                os.chown(entry.name, user, user, dir_fd=here, follow_symlinks=False)
+                os.chown(entry.name, user, _group(user), dir_fd=here, follow_symlinks=False)
 
 
 def _own_several(folder: Path, user: int, names: dict[tuple[int, int], list[int]]) -> None:
@@ -122,7 +127,7 @@ def _own_several(folder: Path, user: int, names: dict[tuple[int, int], list[int]
             with contextlib.suppress(FileNotFoundError):
                 known = path.lstat()
                 if (known.st_dev, known.st_ino) in inside:
-                    os.chown(path, user, user, follow_symlinks=False)
+                    os.chown(path, user, _group(user), follow_symlinks=False)
 
 
 def _raise_capability(which: int) -> None:

@@ -22,7 +22,7 @@ def remove_tree(folder: Path) -> None:
     with suppress(FileNotFoundError):
         parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _remove(parent, folder.name)
+            remove_below(parent, folder.name)
         finally:
             os.close(parent)
 
@@ -33,7 +33,8 @@ def remove_quietly(folder: Path) -> None:
         remove_tree(folder)
 
 
-def _remove(parent: int, name: str) -> None:
+def remove_below(parent: int, name: str) -> None:
+    """The same of a name in an open folder. Raises OSError."""
     if _unlinked(parent, name):
         return
     top = _opened(parent, name)

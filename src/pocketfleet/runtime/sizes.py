@@ -118,5 +118,7 @@ def _measure_below(here: int, name: str, level: int, errand: Errand, most: int, 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
         return entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in _LOST:
+            raise
         return None

@@ -171,6 +171,19 @@ async def test_hooks_that_change_after_the_rehearsal_end_it(
     assert await titles_now(yard, instance) == []
 
 
+async def test_links_among_its_own_folders_are_no_change_and_stay(yard: Yard) -> None:
+    instance = await yard.create(version=NEWEST)
+    await (await yard.wake(instance)).make_posts()
+    hooks = yard.folder(instance) / "pb_hooks"
+    hooks.mkdir(exist_ok=True)
+    (hooks / "shared").symlink_to("../pb_public")
+    made = await yard.ended(await yard.ask(copies.back_up_instance, instance.id))
+    origin = Origin(backup=made.result["backup"])
+    await yard.ended(await yard.ask(copies.restore_instance, instance.id, origin, Rehearsing(rehearse=True)))
+    assert (hooks / "shared").readlink() == Path("../pb_public")
+    assert await titles_now(yard, instance) == []
+
+
 async def test_what_contradicts_itself_or_is_not_there_is_refused_at_once(yard: Yard) -> None:
     instance = await yard.create()
     upload = Origin(upload="000000000000000")

@@ -17,6 +17,7 @@ from pocketfleet.rehearsal.clone import Release
 from pocketfleet.rehearsal.report import Section
 from pocketfleet.rehearsal.run import Limits, Request, rehearse
 from pocketfleet.runtime import file_copying
+from pocketfleet.runtime.confines import Confines
 from tests.integration.rehearsal.conftest import Rehearse, Shop
 from tests.integration.rehearsal.test_sandbox import gone
 from tests.pocketbases import executable
@@ -81,11 +82,11 @@ async def test_a_clone_that_fills_the_disk_ends_it(
     monkeypatch.setattr(room_left, "_TIMES", 1)
     data = spoilt("0.36.9")
     (data / "pb_hooks" / "main.pb.js").write_text(FILLING)
-    with pytest.raises(RehearsalFailed, match="more than this instance may have"):
+    with pytest.raises(RehearsalFailed, match="that they may have"):
         await rehearse(replace(request(data, home), storage=10_000_000), silent)
     assert not (home / "work").exists()
     assert gone(home)
-    # where nobody set a limit, what others need is left to them
+    # where no limit is set, what others need is left to them
     monkeypatch.setattr(file_copying, "RESERVE", 10**15)
     with pytest.raises(DiskTrouble, match="nearly full"):
         await rehearse(request(data, home), silent)
@@ -105,10 +106,20 @@ async def test_a_route_that_hangs_is_left_out_and_said(
     assert report.took_ms < 60_000
 
 
+async def test_what_holds_instances_holds_clones_or_there_are_none(
+    shop: Shop, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "available", lambda _: (False, "No namespaces here."))
+    held = Confines((), (), Path("/nowhere"), 2_000_000_000, {}, lambda: "")
+    with pytest.raises(RehearsalFailed, match="No namespaces here"):
+        await rehearse(replace(request(shop("0.36.9"), home), confines=held), silent)
+    assert not (home / "work").exists()
+
+
 async def test_without_a_sandbox_it_is_never_safe(
     shop: Shop, rehearsed: Rehearse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "available", lambda: (False, "No namespaces here."))
+    monkeypatch.setattr(sandbox, "available", lambda _: (False, "No namespaces here."))
     report = await rehearsed(shop("0.36.9 with hooks"), "0.36.9", "0.40.6")
     assert not report.sandboxed
     assert report.verdict is Verdict.CHANGED

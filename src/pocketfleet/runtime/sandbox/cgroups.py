@@ -111,9 +111,10 @@ class Cgroups:
         return found
 
     def sweep(self, living: Iterable[str]) -> None:
-        """None is left but those of instances that run. Raises OSError."""
+        """None is left but those of instances that run, and what does not go. Raises OSError."""
         for instance_id in self.present() - set(living):
-            self.remove(instance_id)
+            with contextlib.suppress(OSError):
+                self.remove(instance_id)
 
     def close(self) -> None:
         """The home's own group goes, if nothing is in it."""

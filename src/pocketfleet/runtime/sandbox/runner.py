@@ -13,10 +13,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pocketfleet.config import Config
+from pocketfleet.domain.limits import GuestLimits
 from pocketfleet.errors import PocketfleetError, ReleaseUnusable
 from pocketfleet.runtime import preflight, processes, raw_output
 from pocketfleet.runtime.commands import COMMAND_SECONDS, Done, not_ending, not_runnable
@@ -52,6 +53,8 @@ _REFILL_AFTER = 1.0
 _PARTING_SECONDS = 0.02
 #: Bytes of what a command printed that are read.
 _MOST_OUTPUT = 100_000
+#: What stands beside a clone: a Python with some threads, a thread for each open request.
+_COMPANY, _COMPANY_BYTES = 40, 64 * 1024**2
 #: As the end of "PocketBase was ended: ...".
 _TOO_MUCH_MEMORY = "it, or a program that it had started, used more memory than this instance may have"
 _CHILD = re.compile(rb'"child-pid": *(\d+)[^\d]')
@@ -123,17 +126,22 @@ class SandboxRunner(LocalRunner):
     async def confined(self, name: str, guest: Guest) -> AsyncIterator[Confines | None]:
         """See Commander: groups of its own beside those of instances, swept as theirs should we die."""
         programs, cgroups = self._means.programs, self._means.cgroups
-        groups = await asyncio.to_thread(cgroups.make, name, guest.limits)
         try:
+            groups = await asyncio.to_thread(cgroups.make, name, _with_company(guest.limits))
             yield Confines(
                 join=tuple(joining(programs, groups, guest.limits)),
                 become=tuple(becoming(programs, guest.user)),
+                bwrap=Path(programs.bwrap),
                 user=guest.user,
                 environment=go_environment(guest.limits),
+                cause=lambda: _TOO_MUCH_MEMORY if cgroups.ended_for_memory(name) else "",
             )
         finally:
-            with contextlib.suppress(OSError):
+            try:
                 await asyncio.to_thread(cgroups.remove, name)
+            except OSError as error:
+                # the next node takes it away
+                _log.warning("control group not removed: %s", error.strerror, extra={"instance": guest.instance_id})
 
     def _check(self, guest: Guest) -> None:
         preflight.check(guest)
@@ -320,6 +328,12 @@ def _may_live(record: RunRecord) -> bool:
 def _code(code: int | None) -> int | None:
     """bwrap tells of a signal as a shell does."""
     return 128 - code if code is not None and code > 128 else code
+
+
+def _with_company(limits: GuestLimits) -> GuestLimits:
+    """What a rehearsal's own program and both bubblewraps use comes on top: the clone has what its instance has."""
+    memory = limits.memory + _COMPANY_BYTES if limits.memory else 0
+    return replace(limits, memory=memory, processes=limits.processes + _COMPANY if limits.processes else 0)
 
 
 def _last_words(guest: Guest) -> str:
