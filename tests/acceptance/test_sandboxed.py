@@ -124,7 +124,7 @@ def test_one_that_wants_too_much_memory_says_so(server: Server, notes: tuple[str
     server.cli("sleep", instance_id)
     assert client.get("/hog").status_code in (502, 503)
     lines = "\n".join(line["text"] for line in server.log(instance_id))
-    assert "used more memory than this instance may have" in lines
+    assert "used more than the 512 MiB of memory that this instance may have" in lines
     assert texts(client) == ["first"]
 
     def told() -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketfleet.config import Config
+from pocketfleet.domain.guest_limits import GuestLimits, mebibytes
 from pocketfleet.errors import PocketfleetError, ReleaseUnusable
 from pocketfleet.runtime import preflight, processes, raw_output
 from pocketfleet.runtime.commands import COMMAND_SECONDS, Done, not_ending, not_runnable
@@ -43,8 +44,6 @@ _REFILL_AFTER = 1.0
 _PARTING_SECONDS = 0.02
 #: Bytes of what a command printed that are read.
 _MOST_OUTPUT = 100_000
-#: As the end of "PocketBase was ended: ...".
-_TOO_MUCH_MEMORY = "it, or a program that it had started, used more memory than this instance may have"
 _CHILD = re.compile(rb'"child-pid": *(\d+)[^\d]')
 
 _log = logging.getLogger(__name__)
@@ -106,6 +105,18 @@ class SandboxRunner(LocalRunner):
         """See Commander."""
         return as_seen_inside(guest)
 
+    def share(self, instance_id: str, limits: GuestLimits) -> None:
+        """Hold an instance that runs to its limits of processor time; three files, so it blocks for no time worth it.
+
+        All others count from its next start: less memory or fewer threads than it uses now would end it.
+        """
+        try:
+            self._means.cgroups.share(instance_id, limits)
+        except FileNotFoundError:
+            pass  # it has just ended
+        except OSError as error:
+            _log.warning("processor time not limited: %s", error.strerror, extra={"instance": instance_id})
+
     async def run(self, guest: Guest, lock: Lock, arguments: Sequence[str]) -> Done:
         """See Commander: in the same cell, and without any network."""
         return await asyncio.to_thread(self._run, guest, lock, arguments)
@@ -166,8 +177,9 @@ class SandboxRunner(LocalRunner):
             # by the kernel's hand: what else it ended in there before is another story
             killed = code in (None, -signal.SIGKILL)
             for_memory = killed and self._means.cgroups.ended_for_memory(watched.instance_id)
+            cause = _too_much(self._means.cgroups.memory_limit(watched.instance_id)) if for_memory else ""
             if not watched.ended.done():
-                watched.ended.set_result(Ending(code, _TOO_MUCH_MEMORY if for_memory else "", for_memory))
+                watched.ended.set_result(Ending(code, cause, for_memory))
 
         if inner is None:
             gone()
@@ -295,6 +307,12 @@ def _may_live(record: RunRecord) -> bool:
 def _code(code: int | None) -> int | None:
     """bwrap tells of a signal as a shell does."""
     return 128 - code if code is not None and code > 128 else code
+
+
+def _too_much(limit: int) -> str:
+    """As the end of "PocketBase was ended: ...": the limit is the one that it had, whatever is set by now."""
+    much = f"than the {mebibytes(limit)} of memory that" if limit else "memory than"
+    return f"it, or a program that it had started, used more {much} this instance may have"
 
 
 def _go(guest: Guest) -> dict[str, str]:
