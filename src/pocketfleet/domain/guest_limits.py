@@ -94,6 +94,7 @@ def _fits(name: str, number: Any) -> bool:
 
 def _what_fits(name: str) -> str:
     least, most = (in_words(name, bound) for bound in _BOUNDS[name])
-    kind = "whole bytes" if name in BYTES else "a number" if name == _FRACTION else "a whole number"
     other = "100 is everybody's" if name == _SHARE else "0 is no limit"
-    return f"{kind} from {least} to {most}; {other}"
+    if name in BYTES:
+        return f"from {least} to {most}, in whole bytes; {other}"
+    return f"a {'' if name == _FRACTION else 'whole '}number from {least} to {most}; {other}"

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 WORDS = {
     "memory": ("Memory", "MiB", "memory"),
     "cpus": ("Processors", "", "processors"),
-    "cpu_weight": ("Share where processors are short", "", "share"),
+    "cpu_weight": ("Share of processors", "", "share"),
     "processes": ("Processes and threads", "", "processes"),
     "open_files": ("Open files of a process", "", "open files"),
     "file_bytes": ("Largest file", "MiB", "largest file"),

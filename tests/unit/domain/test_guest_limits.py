@@ -65,7 +65,7 @@ def test_the_refusal_says_what_would_fit() -> None:
             parse_guest_limits(limit)
         return refused.value.detail
 
-    assert said(memory=1) == "memory takes whole bytes from 64 MiB to 1,048,576 MiB; 0 is no limit."
+    assert said(memory=1) == "memory takes from 64 MiB to 1,048,576 MiB, in whole bytes; 0 is no limit."
     assert said(cpus=-1) == "cpus takes a number from 0.1 to 1,024; 0 is no limit."
     assert said(cpu_weight=0) == "cpu_weight takes a whole number from 1 to 10,000; 100 is everybody's."
 
