@@ -13,16 +13,42 @@ from pocketfleet.config import Config
 from pocketfleet.errors import SandboxUnavailable
 from pocketfleet.runtime.sandbox import rights
 
+#: What is asked of a group: the files that say it in version 2 and 1.
+_FILES = {
+    "memory": ("memory.max", "memory.limit_in_bytes"),
+    "processes": ("pids.max", "pids.max"),
+    "cpus": ("cpu.max", "cpu.cfs_quota_us"),
+    "cpu_weight": ("cpu.weight", "cpu.shares"),
+}
+
+
+def limits_of(home: Path, instance_id: str) -> dict[str, float]:
+    """What the kernel holds an awake instance to, by the names of GuestLimits; nothing for one without a group."""
+    found: dict[str, float] = {}
+    for name, (new, old) in _FILES.items():
+        for group in _groups(home):
+            if (group / instance_id / new).exists():
+                found[name] = float((group / instance_id / new).read_text().split()[0])
+            elif (group / instance_id / old).exists():
+                found[name] = float((group / instance_id / old).read_text())
+                found[name] /= 10.24 if old == "cpu.shares" else 1
+    return found | ({"cpus": found["cpus"] / 100_000} if found else {})
+
 
 def left_of(home: Path) -> list[str]:
     """Interfaces, control groups and rules of this home's sandbox."""
     prefix = rights.means(Config(home=home)).networks.prefix
     mark = prefix.removeprefix("pf").removesuffix("-")
-    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
-    groups = [str(path) for top in tops for path in top.glob(f"pocketfleet-{mark}")]
+    groups = [str(path) for path in _groups(home)]
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
     cables = [name for _, name in socket.if_nameindex() if name.startswith(prefix)]
     return [*cables, *groups, *(table for table in tables if table.endswith(f"pocketfleet_{mark}"))]
+
+
+def _groups(home: Path) -> list[Path]:
+    mark = rights.means(Config(home=home)).networks.prefix.removeprefix("pf").removesuffix("-")
+    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
+    return [path for top in tops for path in top.glob(f"pocketfleet-{mark}")]
 
 
 def _why_not() -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.errors import WrongConfiguration
 
 PREFIX = "POCKETFLEET_"

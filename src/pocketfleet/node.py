@@ -55,6 +55,7 @@ class Node:
         from pocketfleet.operations.limits import Limits
         from pocketfleet.operations.places import TeamPlaces
         from pocketfleet.operations.plans import PLANS
+        from pocketfleet.operations.processor_time import ProcessorTime
         from pocketfleet.operations.reconcile import Reconciler
         from pocketfleet.operations.resolve import Resolver
         from pocketfleet.operations.schedule import Clock
@@ -94,6 +95,7 @@ class Node:
         runner: Runner = self.sandbox or ProcessRunner(config)
         commander: Commander = self.sandbox or PlainCommander()
         self.fleet = Fleet(config, self.database, self.routes, self.store, sandboxed=sandboxed)
+        self.processor_time = ProcessorTime(self.fleet, self.sandbox.share if self.sandbox else lambda *_: None)
         self.seen = SeenWriter(self.database)
         self.usage = UsageWriter(self.database, self.counters)
         self.sizes = Sizes(
@@ -112,7 +114,7 @@ class Node:
         self.open_routes = HeldRoutes(self.routes, self.gate)
         self.supervisor = Supervisor(
             runner,
-            guest_of=self.fleet.guest,
+            guest_of=self.processor_time.guest,
             routes=self.open_routes,
             parked=self.gate.parked,
             connections=self._connections,
@@ -219,6 +221,7 @@ class Node:
             self.follower.notice()
         if any(kind == "team" for _, kind, _ in changes):
             await self.fleet.renew_limits()
+            self.processor_time.renew_all()
             self.reconciler.limits_changed()
         if any(kind == "addresses" for _, kind, _ in changes):
             await self.fleet.renew_addresses()
@@ -226,6 +229,7 @@ class Node:
             self.account_mail.notice()
         if instances := {key for _, kind, key in changes if kind == "instance"}:
             await self.reconciler.changed(instances)
+            self.processor_time.renew(instances)
         self._last = changes[-1][0] if changes else self._last
         return len(changes)
 
@@ -257,6 +261,7 @@ class Node:
         self.usage.seen(seen)
         self.sizes.seen(seen)
         self.limits.seen(seen)
+        self.processor_time.seen(seen)
 
     def _measured(self, instance_id: str, size: int) -> None:
         self.usage.measured(instance_id, size)

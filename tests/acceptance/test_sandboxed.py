@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,18 +14,30 @@ import pytest
 from pocketfleet.domain.addresses import USERS_FROM
 from tests.load import nothing_fails
 from tests.pocketbases import NEWEST
-from tests.sandboxes import left_of, needs_sandbox
+from tests.sandboxes import left_of, limits_of, needs_sandbox
 from tests.server import Server, make_notes, superuser_token, until
 
 pytestmark = needs_sandbox
 
 OLD = "0.22.27"
+MIB = 1024**2
 SETTINGS = {"counted": False, "sandbox": "on", "versions": (OLD, NEWEST), "idle_timeout": 3600}
 
 
 def owners(folder: Path) -> set[int]:
     """Who owns what is in there."""
     return {path.lstat().st_uid for path in [folder, *folder.rglob("*")]}
+
+
+@contextmanager
+def limited(server: Server, instance_id: str, **own: float) -> Iterator[None]:
+    """`with`: its team's instances may use no more than that."""
+    team = f"/teams/{server.show(instance_id)['team']['id']}"
+    assert server.api.patch(team, json={"guest_limits": own}).json()["guest_limits"] == own
+    try:
+        yield
+    finally:
+        server.api.patch(team, json={"guest_limits": None})
 
 
 def texts(client: httpx.Client) -> list[str]:
@@ -68,9 +81,11 @@ def test_node_killed(server: Server, notes: tuple[str, httpx.Client]) -> None:
     instance_id, client = notes
     guests, before = server.guest_pids(instance_id), server.pid("node")
     server.kill("node")
-    server.revived("node", before)
-    until(lambda: server.show(instance_id)["state"] == "awake", 20, "its adoption")
-    assert server.guest_pids(instance_id) == guests, "its PocketBase was not adopted"
+    with limited(server, instance_id, cpus=0.75):
+        server.revived("node", before)
+        until(lambda: server.show(instance_id)["state"] == "awake", 20, "its adoption")
+        assert server.guest_pids(instance_id) == guests, "its PocketBase was not adopted"
+        until(lambda: limits_of(server.home, instance_id)["cpus"] == 0.75, 20, "what changed while node was away")
     add(client, "second")
     server.cli("sleep", instance_id)
     assert server.guest_pids(instance_id) == []
@@ -121,10 +136,13 @@ def test_one_that_wants_too_much_memory_says_so(server: Server, notes: tuple[str
     instance_id, client = notes
     hook = 'routerAdd("GET", "/hog", (e) => { const a = []; while (true) a.push("x".repeat(1 << 20) + Math.random()) })'
     server.put(instance_id, "pb_hooks/main.pb.js", hook)
-    server.cli("sleep", instance_id)
-    assert client.get("/hog").status_code in (502, 503)
+    with limited(server, instance_id, memory=96 * MIB, cpus=1):
+        # its memory counts from its next start; that node knows of it shows in the processor time
+        until(lambda: limits_of(server.home, instance_id)["cpus"] == 1, 20, "its processor time to change")
+        server.cli("sleep", instance_id)
+        assert client.get("/hog").status_code in (502, 503)
     lines = "\n".join(line["text"] for line in server.log(instance_id))
-    assert "used more memory than this instance may have" in lines
+    assert "used more than the 96 MiB of memory that this instance may have" in lines
     assert texts(client) == ["first"]
 
     def told() -> bool:
@@ -132,6 +150,32 @@ def test_one_that_wants_too_much_memory_says_so(server: Server, notes: tuple[str
         return any(event["kind"] == "out_of_memory" for event in feed)
 
     until(told, 10, "the event")
+
+
+def test_a_teams_limits_are_what_its_instances_get(server: Server) -> None:
+    team, usual = (server.api.post("/teams", json={"name": name}).json()["id"] for name in ("Small", "Usual"))
+    said = server.cli("teams", "resources", "Small", "memory=128MiB", "cpus=0.5", "processes=100").stdout
+    assert "Each instance of Small: memory=128MiB cpus=0.5 cpu_weight=100 processes=100" in said
+    made = server.api.post("/instances", json={"name": "small", "team": team})
+    server.finished(made.json()["operation"]["id"])
+    instance_id = server.show("small")["id"]
+
+    def held() -> dict[str, float]:
+        return limits_of(server.home, instance_id)
+
+    own = {"memory": 128 * MIB, "cpus": 0.5, "cpu_weight": 100, "processes": 100}
+    with server.client("small") as client:
+        assert client.get("/api/health").status_code == 200
+        assert held() == own
+        guests = server.guest_pids(instance_id)
+        # the processor at once, what could end it at its next start
+        changed = {"memory": 64 * MIB, "cpus": 0.25, "cpu_weight": 300, "processes": 64}
+        server.api.patch(f"/teams/{team}", json={"guest_limits": changed})
+        until(lambda: held() == own | {"cpus": 0.25, "cpu_weight": 300}, 20, "its processor time to change")
+        # in another team the server's counts again
+        server.api.post("/instances/small/move", json={"team": usual})
+        until(lambda: held() == own | {"cpus": 2}, 20, "another team's processor time to count")
+        assert server.guest_pids(instance_id) == guests
 
 
 def test_everything_killed_and_nothing_left_behind() -> None:

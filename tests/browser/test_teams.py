@@ -30,7 +30,9 @@ def bakery() -> Team:
     instances.change_secrets(shop.id, {"SMTP_PASSWORD": "x"}, acting_user=ana)
     Snapshot.objects.create(instance=shop, purpose="manual", release="0.40.6", size=1_250_000_000)
     teams.invite(team.id, "dora@example.org", "viewer", acting_user=ana)
-    limits.set_limits(team.id, awake=5, storage=10_000_000_000, acting_user=User.objects.get(username="operator"))
+    operator = User.objects.get(username="operator")
+    limits.set_limits(team.id, awake=5, storage=10_000_000_000, acting_user=operator)
+    limits.set_guest_limits(team.id, {"memory": 256 * 1024**2, "cpus": 0.5}, acting_user=operator)
     Audit.objects.filter(actor="ana").update(address="203.0.113.7", via="session")
     return team
 

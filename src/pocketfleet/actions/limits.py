@@ -1,8 +1,11 @@
-"""What a team may use: instances awake at once, and storage; set by operators, with the server's setting below."""
+"""What a team may use: instances awake at once, storage, and what each instance may use; set by operators, with the
+server's settings below."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -10,6 +13,7 @@ from django.db.models import QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from pocketfleet.actions.records import audited, changed
+from pocketfleet.domain.guest_limits import parse_guest_limits
 from pocketfleet.errors import StorageFull, TeamNotFound, WrongUsage
 from pocketfleet.models import Backup, Instance, Snapshot, Team, Upload, User
 
@@ -39,6 +43,11 @@ def awake_limits() -> dict[str, int]:
     """Of every team that has one of its own: instances awake at once; 0 for no limit."""
     found = Team.objects.exclude(awake_limit=None).values_list("id", "awake_limit")
     return {team_id: limit for team_id, limit in found if limit is not None}
+
+
+def guest_limits() -> dict[str, dict[str, float]]:
+    """Of every team that has any of its own: what each of its instances may use, by name."""
+    return dict(Team.objects.exclude(guest_limits={}).values_list("id", "guest_limits"))
 
 
 def team_storage(team_id: str) -> int:
@@ -78,13 +87,32 @@ def set_limits(team_id: str, *, awake: int | None, storage: int | None, acting_u
         if value is not None and not 0 <= value <= most:
             raise WrongUsage(f"{field} is a whole number from 0 to {most}, or nothing for the server's.", field=field)
     with transaction.atomic():
-        team = Team.objects.select_for_update().filter(id=team_id).first()
-        if team is None:
-            raise TeamNotFound("There is no such team.")
+        team = _locked(team_id)
         team.awake_limit, team.storage_limit = awake, storage
         team.save(update_fields=["awake_limit", "storage_limit"])
         audited(acting_user, "set_limits", team.id, team=team.id, awake=awake, storage=storage)
         changed("team", team.id)
+    return team
+
+
+def set_guest_limits(team_id: str, limits: Mapping[str, Any], *, acting_user: User) -> Team:
+    """What each instance of a team may use, by name, in place of all that was set; those left out or None are the
+    server's, 0 is no limit. Raises WrongSetting, TeamNotFound."""
+    checked = parse_guest_limits(limits)
+    with transaction.atomic():
+        team = _locked(team_id)
+        if team.guest_limits != checked:
+            team.guest_limits = checked
+            team.save(update_fields=["guest_limits"])
+            audited(acting_user, "set_guest_limits", team.id, team=team.id, limits=checked)
+            changed("team", team.id)
+    return team
+
+
+def _locked(team_id: str) -> Team:
+    team = Team.objects.select_for_update().filter(id=team_id).first()
+    if team is None:
+        raise TeamNotFound("There is no such team.")
     return team
 
 

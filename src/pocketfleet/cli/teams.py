@@ -12,6 +12,7 @@ import typer
 from pocketfleet.cli import output
 from pocketfleet.cli.common import Json, Name, connect, path_of
 from pocketfleet.cli.limits import parse_limits, show_counting
+from pocketfleet.cli.resources import parse_resources, show_resources
 from pocketfleet.errors import AddressNotFound, MemberNotFound, TeamNotFound, WrongUsage
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class TeamVerb(StrEnum):
     REMOVE = "remove"
     AUDIT = "audit"
     LIMITS = "limits"
+    RESOURCES = "resources"
     TRUST = "trust"
     DISTRUST = "distrust"
 
@@ -43,6 +45,7 @@ _NEEDS = {
     TeamVerb.ROLE: ("PERSON", "ROLE"),
     TeamVerb.REMOVE: ("PERSON",),
     TeamVerb.LIMITS: ("LIMIT=NUMBER", "..."),
+    TeamVerb.RESOURCES: ("LIMIT=NUMBER", "..."),
     TeamVerb.TRUST: ("ADDRESS", "..."),
     TeamVerb.DISTRUST: ("ADDRESS", "..."),
 }
@@ -57,7 +60,9 @@ def teams(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[...]", help="`rename TEAM NEW`, `trust TEAM ADDRESS`, `limits TEAM address_hourly=1000`, ..."
+            metavar="[...]",
+            help="`rename TEAM NEW`, `trust TEAM ADDRESS`, `limits TEAM address_hourly=1000`, "
+            "`resources TEAM memory=256MiB`, ...",
         ),
     ] = None,
     role: Annotated[str, typer.Option(help="What the invited one is: viewer, maintainer or owner.")] = "viewer",
@@ -122,6 +127,15 @@ def _limits(client: Client, team: str, words: list[str], role: str) -> Answer:
     limits = parse_limits(" ".join(words))
     changed = client.patch(f"/teams/{find_team(client, team)['id']}", {"traffic_limits": limits})
     return changed, f"Each instance of {changed['name']}: {show_counting(changed['limits'])}."
+
+
+def _resources(client: Client, team: str, words: list[str], role: str) -> Answer:
+    own = parse_resources(" ".join(words))
+    changed = client.patch(f"/teams/{find_team(client, team)['id']}", {"guest_limits": own})
+    return changed, (
+        f"Each instance of {changed['name']}: {show_resources(changed['resources'])}.\n"
+        "Processor time counts at once, the rest from an instance's next start."
+    )
 
 
 def _trust(client: Client, team: str, words: list[str], role: str) -> Answer:
@@ -206,6 +220,7 @@ _ACTS: dict[TeamVerb, Callable[[Any, str, list[str], str], Answer]] = {
     TeamVerb.REMOVE: _remove,
     TeamVerb.AUDIT: _audit,
     TeamVerb.LIMITS: _limits,
+    TeamVerb.RESOURCES: _resources,
     TeamVerb.TRUST: _trust,
     TeamVerb.DISTRUST: _distrust,
 }
@@ -234,6 +249,7 @@ def _print_team(team: dict[str, Any]) -> None:
             ("Awake", awake),
             ("Storage", storage),
             ("Limits", show_counting(team["limits"])),
+            ("Resources", show_resources(team["resources"])),
             ("Trusts", ", ".join(team["trusted"]) or "nobody"),
             *(
                 (person["role"].capitalize(), f"{person['name']} {person['email']}".strip())

@@ -26,6 +26,8 @@ class Team(models.Model):
     storage_limit = models.PositiveBigIntegerField(null=True)
     #: limits of its instances' traffic by name (domain/traffic.py), where it has others than the server
     traffic_limits = models.JSONField(default=dict)
+    #: what each of its instances may use, by name (domain/guest_limits.py), where that is not the server's
+    guest_limits = models.JSONField(default=dict)
     #: addresses and networks that it trusts
     trusted = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)

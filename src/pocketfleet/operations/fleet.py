@@ -12,6 +12,7 @@ from pocketfleet.actions import limits, observations, sealed
 from pocketfleet.config import Config
 from pocketfleet.domain import hostnames
 from pocketfleet.domain.addresses import sandboxed_address
+from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.domain.instances import InstanceFacts
 from pocketfleet.domain.states import Power
 from pocketfleet.errors import InstanceNotFound, SecretsSealed
@@ -53,6 +54,8 @@ class Fleet:
         self._excused: dict[str, float] = {}
         #: of teams that have one of their own
         self._awake_limits: dict[str, int] = {}
+        #: what each instance of a team may use, worked out once
+        self._guest_limits: dict[str, GuestLimits] = {}
         self._traffic = Traffic(config, database, routes)
 
     async def load(self) -> None:
@@ -64,7 +67,7 @@ class Fleet:
         # before the hosts: nobody is let through without their limits
         await self._traffic.load(everything)
         await self._routes.replace_hosts(hosts)
-        self._awake_limits = await self._database.call(limits.awake_limits)
+        await self._load_limits()
         self._try_key(everything)
         log.info("fleet loaded instances=%d", len(self._facts))
 
@@ -81,8 +84,8 @@ class Fleet:
         return changes
 
     async def renew_limits(self) -> None:
-        """Read again what each team may use: instances awake, and traffic."""
-        self._awake_limits = await self._database.call(limits.awake_limits)
+        """Read again what each team may use: instances awake, what each of them uses, and traffic."""
+        await self._load_limits()
         await self._traffic.renew_teams(self._facts.values())
 
     async def renew_addresses(self) -> None:
@@ -92,6 +95,10 @@ class Fleet:
     def awake_limit(self, team: str) -> int:
         """Instances of this team that may be awake at once; 0 for any number."""
         return self._awake_limits.get(team, self._config.team_awake) if team else 0
+
+    def guest_limits(self, instance_id: str) -> GuestLimits:
+        """What an instance may use when it starts: its team's limits, else the server's. Raises InstanceNotFound."""
+        return self._guest_limits.get(self.facts(instance_id).team, self._config.guest_limits)
 
     def facts(self, instance_id: str) -> InstanceFacts:
         """Raises InstanceNotFound."""
@@ -154,8 +161,13 @@ class Fleet:
             dev=facts.dev,
             log_folder=self._config.logs / facts.id,
             run_folder=self._config.run,
-            limits=self._config.guest_limits,
+            limits=self.guest_limits(facts.id),
         )
+
+    async def _load_limits(self) -> None:
+        self._awake_limits = await self._database.call(limits.awake_limits)
+        own = await self._database.call(limits.guest_limits)
+        self._guest_limits = {team: self._config.guest_limits.overridden(each) for team, each in own.items()}
 
     def _try_key(self, everything: Iterable[InstanceFacts]) -> None:
         """Now, so that the first wake need not load what opens secrets, and a wrong key is known before it."""

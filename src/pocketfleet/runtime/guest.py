@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketfleet.domain.addresses import user_of
-from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.domain.releases import Version, has_superusers_collection
 from pocketfleet.domain.secrets import ENCRYPTION_KEY
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Q
 
 from pocketfleet.models import Audit, Instance, Team, User
+from pocketfleet.web.guest_limits import own_words
 from pocketfleet.web.tags import size
 
 Row = dict[str, Any]
@@ -48,6 +49,7 @@ SENTENCES = {
     "remove_member": "removed {name} from the team",
     "leave_team": "left the team",
     "set_limits": "set the team's limits: {awake_words} awake at once, {storage_words} of storage",
+    "set_guest_limits": "set what each of the team's instances may use: {resources_words}",
     "set_traffic_limits": "set the team's limits of traffic: {limits_words}",
     "set_trusted": "let the team trust {trusted_words}",
     "allow_address": "let {network} in without limits",
@@ -213,6 +215,9 @@ def _sentence(row: Audit, names: _Names) -> str:
         own = known.get("limits")
         named = [f"{name.replace('_', ' ')} {number}" for name, number in own.items()] if isinstance(own, dict) else []
         given["limits_words"] = ", ".join(named) or "the server's"
+    if row.verb == "set_guest_limits":
+        own = known.get("limits")
+        given["resources_words"] = ", ".join(own_words(own) if isinstance(own, dict) else []) or "the server's"
     if row.verb == "set_trusted":
         given["trusted_words"] = known.get("trusted") or "nobody"
     text = SENTENCES.get(row.verb, row.verb.replace("_", " ") + " {instance}")

@@ -12,8 +12,9 @@ from pocketfleet.actions.limits import limits_of, team_storage
 from pocketfleet.actions.teams import open_invitations
 from pocketfleet.domain.states import Process
 from pocketfleet.models import Instance, Membership, Team
-from pocketfleet.web import traffic
+from pocketfleet.web import guest_limits, traffic
 from pocketfleet.web.callers import Caller
+from pocketfleet.web.charts import size_words
 
 Row = dict[str, Any]
 
@@ -37,6 +38,8 @@ def team(caller: Caller, team_id: str) -> Row:
         "storage": team_storage(found.id),
         "storage_limit": limits.storage,
         "traffic_limits": found.traffic_limits,
+        "guest_limits": found.guest_limits,
+        "resources": guest_limits.of_team(settings.CONFIG, found),
         "limits": traffic.of_team(settings.CONFIG, found),
         "trusted": found.trusted,
     }
@@ -99,4 +102,15 @@ def _row(row: Any, caller: Caller) -> Row:
         "created_at": row.created_at,
         "awake_limit_own": row.awake_limit,
         "storage_limit_own": row.storage_limit,
+        "limits_own": _own_words(row),
     }
+
+
+def _own_words(row: Team) -> list[str]:
+    """Its own limits as a list shows them; those of traffic are on its page."""
+    words = []
+    if row.awake_limit is not None:
+        words.append(f"{row.awake_limit or 'any number'} awake")
+    if row.storage_limit is not None:
+        words.append(size_words(row.storage_limit) if row.storage_limit else "any size")
+    return words + guest_limits.own_words(row.guest_limits)

@@ -108,6 +108,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("operator/teams", operator_teams.show, name="operator-teams"),
     path("operator/teams/<str:team_id>/limits", operator_teams.limits, name="team-limits"),
     path("operator/teams/<str:team_id>/traffic", team_traffic.limits, name="team-traffic"),
+    path("operator/teams/<str:team_id>/resources", operator_teams.resources, name="team-resources"),
     path("operator/addresses", operator_addresses.show, name="operator-addresses"),
     path("operator/addresses/drop", operator_addresses.drop, name="drop-address"),
     path("operator/audit", operator_audit.show, name="operator-audit"),

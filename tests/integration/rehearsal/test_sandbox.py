@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.errors import ReleaseUnusable
 from pocketfleet.rehearsal import sandbox
 from pocketfleet.rehearsal.boot import boot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +35,7 @@ from pocketfleet.models import (
     Upload,
     User,
 )
-from tests.integration.web.served import Served, make_instance, make_person
+from tests.integration.web.served import Browser, Served, make_instance, make_person
 from tests.integration.web.test_pages import queries
 
 API = "/api/v1"
@@ -527,6 +528,76 @@ def test_only_operators_set_limits(served: Served, acme: Team) -> None:
         refused = browser.post(f"/operator/teams/{acme.id}/limits", awake_limit=wrong_text, storage_limit="")
         assert refused.status_code == 422, wrong_text
         assert "limits-error" in refused.text
+
+
+def test_only_operators_say_what_each_instance_may_use(served: Served, acme: Team) -> None:
+    join(acme, "ben", Role.VIEWER)
+    path, own = f"{API}/teams/{acme.id}", {"memory": 256 * 1024**2, "cpus": 0.5, "processes": 100}
+    assert served.bearer(person("ana")).patch(path, json={"guest_limits": own}).status_code == 403
+    changed = served.operator.patch(path, json={"guest_limits": own | {"open_files": None}}).json()
+    config = served.config
+    counting = own | {"cpu_weight": 100, "open_files": config.instance_open_files, "file_bytes": 0}
+    assert (changed["guest_limits"], changed["resources"]) == (own, counting)
+    # members see what counts, and the audit says who set it
+    assert served.bearer(person("ben")).get(path).json()["resources"] == counting
+    assert "<dt>Memory</dt><dd>256 MiB</dd>" in Browser(served, person("ben")).http.get(f"/teams/{acme.id}").text
+    audit = Browser(served, person("ana")).http.get(f"/teams/{acme.id}/audit").text
+    assert "may use: memory 256 MiB, processors 0.5, processes 100" in audit
+    # limits of one kind leave those of another alone
+    served.operator.patch(path, json={"awake_limit": 2, "traffic_limits": {"address_hourly": 5}})
+    assert limits.guest_limits() == {acme.id: own}
+    assert "2 awake, memory 256 MiB, processors 0.5" in served.browser().http.get("/operator/teams").text
+    assert served.operator.patch(path, json={"guest_limits": None}).json()["guest_limits"] == {}
+    assert limits.guest_limits() == {}
+
+
+@pytest.mark.parametrize(
+    "own", [{"memory": 1}, {"cpus": "1"}, {"cpus": 1e300}, {"processes": 2**80}, {"disk": 1}, [1], 5]
+)
+def test_resources_that_do_not_fit_are_refused(served: Served, acme: Team, own: Any) -> None:
+    body = {"name": "Renamed", "guest_limits": own}
+    refused = served.operator.patch(f"{API}/teams/{acme.id}", json=body)
+    assert refused.status_code == 422
+    if isinstance(own, dict) and not isinstance(own.get("cpus"), str):
+        assert (refused.json()["code"], refused.json()["setting"]) == ("wrong_setting", "guest_limits")
+    found = Team.objects.get(id=acme.id)
+    assert (found.name, found.guest_limits) == ("Acme", {})
+
+
+def test_a_form_of_resources(served: Served, acme: Team) -> None:
+    browser, path = served.browser(), f"/operator/teams/{acme.id}/resources"
+    form = {"memory": "95.367431640625", "cpus": "0,5", "cpu_weight": " 300 ", "processes": "", "file_bytes": "0"}
+    assert browser.post(path, **form).status_code == 303
+    own = {"memory": 100_000_000, "cpus": 0.5, "cpu_weight": 300, "file_bytes": 0}
+    assert Team.objects.get(id=acme.id).guest_limits == own
+    # what is shown is what is set, and sent again it stays so
+    page = browser.http.get(f"/teams/{acme.id}").text
+    shown = {name: found[1] for name in form if (found := re.search(rf'id="{name}"[^>]* value="([^"]*)"', page))}
+    assert shown == form | {"cpus": "0.5", "cpu_weight": "300"}
+    assert 'placeholder="512"' in page
+    assert browser.post(path, **shown).status_code == 303
+    assert Team.objects.get(id=acme.id).guest_limits == own
+    assert Audit.objects.filter(verb="set_guest_limits").count() == 1
+    for name, text in (("memory", "64,000"), ("cpus", "-1"), ("processes", "1.5"), ("cpu_weight", "0"),
+                       ("memory", "<script>"), ("open_files", "９"), ("cpus", "9" * 400), ("cpus", "NaN")):  # fmt: skip
+        refused = browser.post(path, **{name: text})
+        assert (refused.status_code, f"{name} takes" in refused.text) == (422, True), text
+        assert re.search(rf'id="{name}"[^>]* aria-invalid="true"', refused.text), text
+        assert "<script>" not in refused.text.partition("<main")[2]
+    assert Team.objects.get(id=acme.id).guest_limits == own
+    assert browser.post(path).status_code == 303
+    assert Team.objects.get(id=acme.id).guest_limits == {}
+
+
+def test_without_the_sandbox_nothing_counts_and_pages_say_so(served: Served, acme: Team) -> None:
+    def said() -> tuple[bool, bool]:
+        shown = served.operator.get(f"{API}/teams/{acme.id}").json()
+        page = served.browser().http.get(f"/teams/{acme.id}").text
+        return shown["resources"] is None, "nothing holds them to these" in page
+
+    assert said() == (False, False)
+    with override_settings(CONFIG=replace(served.config, sandbox="off")):
+        assert said() == (True, True)
 
 
 # Operators

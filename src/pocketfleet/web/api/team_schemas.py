@@ -26,6 +26,11 @@ class TeamChangesIn(In):
     traffic_limits: dict[str, int | None] | None = Field(
         None, description="For operators: all that are its own, by name. Null or left out: the server's; 0: none."
     )
+    guest_limits: dict[str, int | float | None] | None = Field(
+        None,
+        description="For operators: what each of its instances may use, all that is its own, by the names of "
+        "`resources`. Null or left out: the server's; 0: no limit.",
+    )
     trusted: list[str] | None = Field(None, max_length=100, description="Addresses and networks that it trusts.")
 
 
@@ -51,6 +56,17 @@ class MemberOut(Schema):
     since: datetime
 
 
+class ResourcesOut(Schema):
+    """What an instance may use at once; 0 for no limit."""
+
+    memory: int = Field(description="Bytes, what it keeps in `/tmp` included.")
+    cpus: float = Field(description="Processors' worth of time.")
+    cpu_weight: int = Field(description="Its share where processors are short; 100 is everybody's.")
+    processes: int = Field(description="Processes and threads.")
+    open_files: int = Field(description="Of each process.")
+    file_bytes: int = Field(description="Bytes of one file.")
+
+
 class TeamOut(TeamRowOut):
     """One team with its people, what it uses and what it may use."""
 
@@ -62,6 +78,11 @@ class TeamOut(TeamRowOut):
     storage_limit_own: int | None
     traffic_limits: dict[str, int] = Field(description="Its own, by name.")
     limits: TrafficLimitsOut = Field(description="What counts for its instances.")
+    guest_limits: dict[str, int | float] = Field(description="What each of its instances may use, its own, by name.")
+    resources: ResourcesOut | None = Field(
+        description="What counts: `cpus` and `cpu_weight` at once, the rest from an instance's next start. Null where "
+        "this server has no sandbox to hold them to it."
+    )
     trusted: list[str] = Field(description="Addresses and networks with higher limits, that may say for whom they ask.")
     people: list[MemberOut]
 

@@ -28,7 +28,7 @@ from ninja.params.functions import Query
 from ninja.responses import Status
 
 from pocketfleet.actions import teams as actions
-from pocketfleet.actions.limits import set_limits
+from pocketfleet.actions.limits import set_guest_limits, set_limits
 from pocketfleet.actions.traffic import set_traffic_limits, set_trusted
 from pocketfleet.domain.roles import Verb
 from pocketfleet.web import audit, reading, teams
@@ -94,6 +94,8 @@ def change_team(request: HttpRequest, team_id: str, body: TeamChangesIn) -> dict
             set_trusted(team.id, given["trusted"], acting_user=user)
         if "traffic_limits" in given:
             set_traffic_limits(team.id, given["traffic_limits"] or {}, acting_user=user)
+        if "guest_limits" in given:
+            set_guest_limits(team.id, given["guest_limits"] or {}, acting_user=user)
         if given.keys() & {"awake_limit", "storage_limit"}:
             awake = given.get("awake_limit", team.awake_limit)
             storage = given.get("storage_limit", team.storage_limit)

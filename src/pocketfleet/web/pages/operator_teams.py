@@ -8,10 +8,10 @@ from django.db.models import Q
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
-from pocketfleet.actions.limits import set_limits
+from pocketfleet.actions.limits import set_guest_limits, set_limits
 from pocketfleet.domain.roles import Verb
-from pocketfleet.errors import WrongUsage
-from pocketfleet.web import operators, teams
+from pocketfleet.errors import WrongSetting, WrongUsage
+from pocketfleet.web import guest_limits, operators, teams
 from pocketfleet.web.access import operator_for, team_for
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.pages import team as team_page
@@ -48,6 +48,18 @@ def limits(request: FleetRequest, team_id: str) -> HttpResponse:
         set_limits(team.id, awake=None if awake is None else int(awake), storage=storage, acting_user=user)
     except WrongUsage as error:
         return team_page.page(request, team, error.status, limits=given, error=error, error_field=error.facts["field"])
+    return back(request, "team", team.id)
+
+
+@require_POST
+@for_operators
+def resources(request: FleetRequest, team_id: str) -> HttpResponse:
+    """What each instance of a team may use; an empty field is the server's setting, 0 is no limit."""
+    team, user = team_for(request, team_id, Verb.SERVE), operator_for(request).user
+    try:
+        set_guest_limits(team.id, guest_limits.wanted(request.POST), acting_user=user)
+    except WrongSetting as error:
+        return team_page.page(request, team, error.status, guest_given=request.POST, guest_error=error)
     return back(request, "team", team.id)
 
 

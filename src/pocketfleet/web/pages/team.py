@@ -15,7 +15,7 @@ from pocketfleet.domain.networks import MOST_TRUSTED
 from pocketfleet.domain.roles import Role, Verb
 from pocketfleet.errors import Conflict, MemberNotFound, WrongUsage
 from pocketfleet.models import Team
-from pocketfleet.web import reading, teams, traffic
+from pocketfleet.web import guest_limits, reading, teams, traffic
 from pocketfleet.web.access import seen_instances, team_for
 from pocketfleet.web.callers import FleetRequest, caller_of
 from pocketfleet.web.inviting import invite_to
@@ -120,6 +120,7 @@ def page(request: FleetRequest, team: Team, status: int = 200, **context: Any) -
         "roles": list(Role),
         "may": may,
         "limit_fields": traffic.fields(shown["limits"], shown["traffic_limits"], context.get("limits_given")),
+        "guest_fields": guest_limits.fields(settings.CONFIG, shown["guest_limits"], context.get("guest_given")),
         "most_trusted": MOST_TRUSTED,
         "trusted_text": context.get("trusted_given", "\n".join(shown["trusted"])),
         "place": "teams",
