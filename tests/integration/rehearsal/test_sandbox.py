@@ -226,7 +226,7 @@ async def test_a_hog_is_ended_for_memory_as_its_instance_would_be(home: Path) ->
         await ask("/gulp")
         async with asyncio.timeout(20):
             assert await confined.ended in (None, -9)
-        assert "more memory than this instance may have" in confined.cause()
+        assert "more than the 400 MiB of memory that this instance may have" in confined.cause()
 
 
 @needs_cells
