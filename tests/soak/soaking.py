@@ -103,11 +103,13 @@ class Soak:
         self._clock = clock
         self._work: queue.Queue[Event | None] = queue.Queue()
         self._tenants: list[Tenant] = []
+        self._deleted: set[str] = set()
         self._memory: dict[str, int] = {}
 
     def run(self) -> Summary:
         """All of it; what is wrong is in the summary's troubles."""
         owners = Owners(self.server, lambda kill: faults.excuse(kill))
+        self._deleted = owners.deleted
         self._tenants = owners.make(self.length.instances)
         ids = {tenant.id: tenant.id for tenant in self._tenants}
         faults = Faults(self.server, ids, random.Random(self.length.seed), self._disk, self._clock)
@@ -212,7 +214,7 @@ class Soak:
         known = frozenset(row["id"] for row in rows)
         snapshots = {(key, row["id"]) for key in known for row in self._all(f"/instances/{key}/snapshots")}
         backups = {(key, row["name"]) for key in known for row in self._all(f"/instances/{key}/backups")}
-        deleted = {row["instance_id"] for row in self._all("/operations") if row["kind"] == "delete"}
+        deleted = {row["instance_id"] for row in self._all("/operations") if row["kind"] == "delete"} | self._deleted
         awake = frozenset(row["id"] for row in rows if row["state"] == "awake")
         return Records(known, awake, frozenset(deleted - known), frozenset(snapshots), frozenset(backups))
 

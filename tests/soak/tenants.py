@@ -55,6 +55,8 @@ class Owners:
         self.ended: Counter[str] = Counter()
         #: why some did not succeed
         self.reasons: list[str] = []
+        #: ids of instances that were to be deleted: the journal forgets them once the clock is far enough ahead
+        self.deleted: set[str] = set()
         #: everything that must not be, in words
         self.troubles: list[str] = []
         self._excuse = excuse
@@ -167,6 +169,7 @@ class Owners:
             return
         if done["state"] == "succeeded":
             made = str(done["instance_id"])
+            self.deleted.add(made)
             self._intend("power", made, {"power": "off"})
             self._finish("delete", self._asked("DELETE", f"/instances/{made}", None, made, "delete"))
 

@@ -277,9 +277,14 @@ def tell_of_failed_backup(instance_id: str, operation_id: str) -> None:
     tell(instance_id, "backup_failed", text, PROBLEM, operation_id)
 
 
-def with_copies() -> list[str]:
-    """Ids of the instances that have snapshots."""
-    return list(Snapshot.objects.order_by().values_list("instance_id", flat=True).distinct())
+def snapshot_ids() -> set[str]:
+    """Ids of all snapshots."""
+    return set(Snapshot.objects.values_list("id", flat=True))
+
+
+def instances_at_work() -> set[str]:
+    """Ids of the instances that have an open operation."""
+    return set(Operation.objects.filter(state__in=OPEN_OPERATION_STATES).values_list("instance_id", flat=True))
 
 
 def forget_copies(instance_id: str) -> None:

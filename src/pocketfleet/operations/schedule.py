@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 
@@ -32,14 +33,29 @@ class Clock:
             log.info("scheduled backups begun: %d", len(begun))
         await self._mailer.send_due()
 
+    async def _sweep_snapshots(self) -> None:
+        """Leftovers, and snapshots that no row names: their operation was killed between the one and the other.
+
+        What lies there is looked at first: its operation is open after that, or it has ended and its row is there.
+        """
+        store, call = self._tools.snapshots, self._tools.database.call
+        present = await asyncio.to_thread(lambda: {key: set(store.present(key)) for key in store.owners()})
+        at_work = await call(copy_records.open_ids)
+        # a clone's copy lies with the instance that it is a clone of
+        wanted = {derived_id(key, purpose) for key in at_work for purpose in ("checkpoint", "rehearsal", "source")}
+        busy, known = await call(copy_records.instances_at_work), await call(copy_records.snapshot_ids)
+        for instance_id, found in present.items():
+            await store.sweep(instance_id, wanted)
+            for snapshot_id in () if instance_id in busy else found - known - wanted:
+                log.warning("removing a snapshot that no row names: %s", snapshot_id, extra={"instance": instance_id})
+                await store.remove(instance_id, snapshot_id)
+
     async def clear_away(self) -> None:
         """Uploads that nobody used, leftovers of copies, and the feed of long ago: at the start and now and then."""
         await staging.sweep(self._tools)
         for instance_id, snapshot_id in await self._tools.database.call(copy_records.stray_rehearsals):
             await drop_snapshot(self._tools, instance_id, snapshot_id)
-        wanted = {derived_id(key, "checkpoint") for key in await self._tools.database.call(copy_records.open_ids)}
-        for instance_id in await self._tools.database.call(copy_records.with_copies):
-            await self._tools.snapshots.sweep(instance_id, wanted)
+        await self._sweep_snapshots()
         if moved := await self._tools.database.call(copy_records.bring_forward_backups, datetime.now(UTC)):
             log.warning("the clock was ahead: backups brought forward: %d", moved)
         await self._tools.database.call(prune_events)

@@ -105,7 +105,7 @@ async def drop_snapshot(tools: Tools, instance_id: str, snapshot_id: str) -> Non
 
 
 async def prune_snapshots(tools: Tools, instance_id: str) -> list[str]:
-    """Remove what the rule of retention does not keep, and files that no row tells of; answers the ids of the former.
+    """Remove what the rule of retention does not keep; answers its ids.
 
     A copy too many harms nobody, so one that cannot be removed is left with a warning.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +27,8 @@ class MapFile:
     def write(self, entries: Mapping[str, str]) -> None:
         """Put these in place of what was there."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        # one writer: what a killed one has left is written over
+        fresh = self._path.with_name(f"{self._path.name}.new")
         fresh.touch(mode=0o600)
         fresh.write_text(lines(entries))
         fresh.rename(self._path)

@@ -221,6 +221,11 @@ class SnapshotStore:
         with disk_trouble("The snapshots could not be removed"):
             await asyncio.to_thread(remove_tree, self._folder(instance_id))
 
+    def owners(self) -> list[str]:
+        """Ids of the instances that a snapshot, or what is left of one, lies there of."""
+        top = self._config.snapshots
+        return sorted(path.name for path in top.iterdir() if path.is_dir()) if top.is_dir() else []
+
     async def sweep(self, instance_id: str, wanted: Collection[str] = ()) -> None:
         """Take away what work that was killed has left. What must not be lost of it is brought to its place.
 

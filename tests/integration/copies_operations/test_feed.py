@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socketserver
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from pocketfleet.actions import copies, events
 from pocketfleet.actions.copies import Origin, Rehearsing
 from pocketfleet.domain.hostnames import new_id
+from pocketfleet.domain.ids import derived_id
 from pocketfleet.models import Event, Instance
 from pocketfleet.operations import staging
 from pocketfleet.operations.mail import Mailer
@@ -161,6 +163,27 @@ async def test_what_nobody_uses_is_cleared_away(yard: Yard) -> None:
     assert not aside.exists()
     await yard.engine.resume()
     await yard.ended(operation)
+
+
+async def test_snapshots_that_no_row_names_are_cleared_away(yard: Yard) -> None:
+    instance = await yard.create()
+    kept = (await yard.ended(await yard.ask(copies.snapshot_instance, instance.id))).result["snapshot"]
+    folder = yard.config.snapshots / instance.id
+    await yard.engine.stop()
+    _, cloning = await yard.ask(copies.clone_instance, instance.id, "copy")
+    # of operations that were killed after the row went, or before it came; and of a clone that is under way
+    under_way = derived_id(cloning.id, "source")
+    for name in (new_id(), ".removing-x", under_way):
+        shutil.copytree(folder / kept, folder / name)
+    clock = Clock(yard.workshop.tools)
+    await clock.clear_away()
+    assert {path.name for path in folder.iterdir()} == {kept, under_way}
+    await yard.ask(copies.snapshot_instance, instance.id)
+    stray = new_id()
+    shutil.copytree(folder / kept, folder / stray)
+    await clock.clear_away()
+    # while something is done with it nobody can tell
+    assert {path.name for path in folder.iterdir()} == {kept, under_way, stray}
 
 
 async def test_copies_go_for_good_with_their_instance(yard: Yard) -> None:
