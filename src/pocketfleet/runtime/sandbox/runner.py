@@ -31,6 +31,7 @@ from pocketfleet.runtime.sandbox.cgroups import Cgroups
 from pocketfleet.runtime.sandbox.firewall import Firewall
 from pocketfleet.runtime.sandbox.jail import Cell, Programs, as_seen_inside, launch
 from pocketfleet.runtime.sandbox.networks import Networks
+from pocketfleet.runtime.sandbox.rule_changes import RuleChanges
 
 #: Seconds that bwrap may take to make the namespaces, and the pause between two looks whether PocketBase is there.
 _LAUNCH_SECONDS = 20.0
@@ -41,6 +42,9 @@ _TELLING_SECONDS = 0.2
 _REFILL_AFTER = 1.0
 #: Seconds that an adopted guest's outer process gets to be gone with it; everybody waits meanwhile.
 _PARTING_SECONDS = 0.02
+#: Seconds between two looks whether the rules are there: where others always change theirs, and where nobody does.
+_RULES_AT_MOST_EVERY = 1.0
+_RULES_AT_LEAST_EVERY = 60.0
 #: Bytes of what a command printed that are read.
 _MOST_OUTPUT = 100_000
 #: As the end of "PocketBase was ended: ...".
@@ -92,6 +96,17 @@ class SandboxRunner(LocalRunner):
             self._means.cgroups.close()
             if not self._means.cgroups.present():
                 self._means.firewall.unload()
+
+    async def guard(self) -> None:
+        """The rules stay, whoever flushes this host's; without an end."""
+        changes = RuleChanges()
+        try:
+            while True:
+                await asyncio.to_thread(self._means.firewall.keep)
+                await asyncio.sleep(_RULES_AT_MOST_EVERY)
+                await changes.next(_RULES_AT_LEAST_EVERY)
+        finally:
+            changes.close()
 
     def make_ready(self) -> None:
         """Networks for the next wakes, soon and in the background."""
