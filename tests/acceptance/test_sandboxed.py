@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,16 @@ def test_one_that_wants_too_much_memory_says_so(server: Server, notes: tuple[str
         return any(event["kind"] == "out_of_memory" for event in feed)
 
     until(told, 10, "the event")
+
+
+def test_rules_that_somebody_deletes_come_back(server: Server, notes: tuple[str, httpx.Client]) -> None:
+    def rules() -> list[str]:
+        return [each for each in left_of(server.home) if each.startswith("table")]
+
+    (table,) = rules()
+    subprocess.run(["nft", "delete", *table.split()], check=True)
+    until(lambda: rules() == [table], 30, "node to load them again")
+    assert texts(notes[1]) == ["first"]
 
 
 def test_everything_killed_and_nothing_left_behind() -> None:

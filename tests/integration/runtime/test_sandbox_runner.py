@@ -14,16 +14,17 @@ from pocketfleet.runtime.guest import Guest
 from pocketfleet.runtime.sandbox.netlink import Netlink
 from tests.integration.runtime.rooms import House, house
 from tests.integration.runtime.runner_contract import RunnerContract
-from tests.sandboxes import needs_sandbox
+from tests.sandboxes import left_of, needs_sandbox
 
 pytestmark = needs_sandbox
 
 
 @pytest.fixture
 async def place(home: Path) -> AsyncIterator[House]:
-    """A supervisor over sandboxed guests."""
+    """A supervisor over sandboxed guests, of which nothing is left at the end; the kernel takes cables away later."""
     async with house(home, sandboxed=True) as made:
         yield made
+    assert [each for each in left_of(home) if not each.startswith("pf")] == []
 
 
 class TestSandboxRunner(RunnerContract):

@@ -93,6 +93,9 @@ class SandboxRunner(LocalRunner):
         """No guest runs: what was made for them goes. With guests that live on, only what nobody uses."""
         self._means.networks.close()
         if not self.recorded():
+            # of a start that failed there may be one yet
+            with contextlib.suppress(OSError):
+                self._means.cgroups.sweep(())
             self._means.cgroups.close()
             if not self._means.cgroups.present():
                 self._means.firewall.unload()
