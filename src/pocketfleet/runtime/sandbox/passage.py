@@ -46,9 +46,8 @@ class Passage:
 
     def close(self) -> None:
         """As if we had never been here."""
-        for rule in self._rules:
-            while self._iptables is not None and self._run("-D", rule).returncode == 0:
-                pass
+        for rule in self._rules if self._iptables is not None else ():
+            self._run("-D", rule)
 
     def _run(self, verb: str, rule: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
         command = [str(self._iptables), "-w", _PATIENCE, verb, _CHAIN, *rule]
