@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -36,13 +37,17 @@ def limits_of(home: Path, instance_id: str) -> dict[str, float]:
 
 
 def left_of(home: Path) -> list[str]:
-    """Interfaces, control groups and rules of this home's sandbox."""
+    """Interfaces, control groups and rules of this home's sandbox, those that iptables was given among them."""
     prefix = rights.means(Config(home=home)).networks.prefix
     mark = prefix.removeprefix("pf").removesuffix("-")
     groups = [str(path) for path in _groups(home)]
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
     cables = [name for _, name in socket.if_nameindex() if name.startswith(prefix)]
-    return [*cables, *groups, *(table for table in tables if table.endswith(f"pocketfleet_{mark}"))]
+    rules = [table for table in tables if table.endswith(f"pocketfleet_{mark}")]
+    if shutil.which("iptables"):
+        listed = subprocess.run(["iptables", "-w", "5", "-S", "FORWARD"], capture_output=True, text=True, check=True)
+        rules += [rule for rule in listed.stdout.splitlines() if prefix in rule]
+    return [*cables, *groups, *rules]
 
 
 def _groups(home: Path) -> list[Path]:

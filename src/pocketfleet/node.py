@@ -180,7 +180,8 @@ class Node:
                 self.gate.hold(facts.id)
 
     def _loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
-        return {
+        guard = {} if self.sandbox is None else {"guard": self.sandbox.guard}
+        return guard | {
             "changes": self._follow,
             "seen": self.seen.run,
             "usage": self.usage.run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -176,6 +177,16 @@ def test_a_teams_limits_are_what_its_instances_get(server: Server) -> None:
         server.api.post("/instances/small/move", json={"team": usual})
         until(lambda: held() == own | {"cpus": 2}, 20, "another team's processor time to count")
         assert server.guest_pids(instance_id) == guests
+
+
+def test_rules_that_somebody_deletes_come_back(server: Server, notes: tuple[str, httpx.Client]) -> None:
+    def rules() -> list[str]:
+        return [each for each in left_of(server.home) if each.startswith("table")]
+
+    (table,) = rules()
+    subprocess.run(["nft", "delete", *table.split()], check=True)
+    until(lambda: rules() == [table], 30, "node to load them again")
+    assert texts(notes[1]) == ["first"]
 
 
 def test_everything_killed_and_nothing_left_behind() -> None:

@@ -17,16 +17,17 @@ from pocketfleet.runtime.sandbox.netlink import Netlink
 from pocketfleet.runtime.sandbox.runner import SandboxRunner
 from tests.integration.runtime.rooms import House, house, request
 from tests.integration.runtime.runner_contract import RunnerContract
-from tests.sandboxes import limits_of, needs_sandbox
+from tests.sandboxes import left_of, limits_of, needs_sandbox
 
 pytestmark = needs_sandbox
 
 
 @pytest.fixture
 async def place(home: Path) -> AsyncIterator[House]:
-    """A supervisor over sandboxed guests."""
+    """A supervisor over sandboxed guests, of which nothing is left at the end; the kernel takes cables away later."""
     async with house(home, sandboxed=True) as made:
         yield made
+    assert [each for each in left_of(home) if not each.startswith("pf")] == []
 
 
 async def test_processor_time_of_a_living_one_changes_and_nothing_else(place: House) -> None:

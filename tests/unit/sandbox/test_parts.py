@@ -13,6 +13,7 @@ from pocketfleet.runtime.reasons import why_it_ended
 from pocketfleet.runtime.sandbox import filter as calls
 from pocketfleet.runtime.sandbox.cgroups import CONTROLLERS, Cgroups
 from pocketfleet.runtime.sandbox.firewall import Firewall
+from pocketfleet.runtime.sandbox.passage import Passage
 
 
 @pytest.mark.parametrize("number", [0, 1, 253, 254, 65_023, 65_024, addresses.CAPACITY - 1])
@@ -31,18 +32,18 @@ def test_what_is_no_instances_address(address: str) -> None:
 
 
 def test_the_rules_hold_what_was_asked_for() -> None:
-    firewall = Firewall("abcdef", "pfabcdef-", Path("/nowhere"), "nft")
-    text = firewall.rules(("10.0.0.5:5432", "10.1.0.0/16"), ("25", "465"), alone=True)
+    firewall = Firewall("abcdef", "pfabcdef-", Path("/nowhere"), "nft", Passage("pfabcdef-", None))
+    text = firewall.rules(("10.0.0.5:5432", "10.1.0.0/16"), ("25", "465"), before=["lo", "eth0"])
     assert "$" not in text
     for line in (
         "ip daddr 10.0.0.5 tcp dport 5432 accept",
         "ip daddr 10.1.0.0/16 accept",
         "tcp dport { 25, 465 } goto refused",
-        'iifname != "pf*" oifname != "pf*" drop',
+        'iifname { "lo", "eth0" } oifname != "pf*" goto as_before',
         "table inet pocketfleet_abcdef {",
     ):
         assert line in text
-    assert 'iifname != "pf*" oifname' not in firewall.rules((), (), alone=False)
+    assert "goto as_before" not in firewall.rules((), (), before=())
 
 
 def test_limits_as_groups_of_version_2_take_them(tmp_path: Path) -> None:

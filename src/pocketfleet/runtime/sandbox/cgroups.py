@@ -162,9 +162,8 @@ def _bound_2(folders: dict[str, Path], limits: GuestLimits) -> None:
     folder = folders["memory"]
     if limits.memory:
         (folder / "memory.max").write_text(str(limits.memory))
+        # no memory.oom.group: a program of a hook's that takes too much is ended alone, as in version 1
         _if_there(folder / "memory.swap.max", "0")
-        # half an instance is of no use
-        _if_there(folder / "memory.oom.group", "1")
     if limits.processes:
         (folder / "pids.max").write_text(str(limits.processes))
 

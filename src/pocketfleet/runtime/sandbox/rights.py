@@ -24,6 +24,7 @@ from pocketfleet.runtime.sandbox.filter import program
 from pocketfleet.runtime.sandbox.firewall import Firewall
 from pocketfleet.runtime.sandbox.jail import Cell, Programs, launch
 from pocketfleet.runtime.sandbox.networks import Networks
+from pocketfleet.runtime.sandbox.passage import Passage
 from pocketfleet.runtime.sandbox.runner import Means
 from pocketfleet.runtime.sandbox.threads import in_own_thread, leave_network
 
@@ -56,7 +57,8 @@ def means(config: Config) -> Means:
     """What the runner works with. Raises SandboxUnavailable."""
     mark = hashlib.sha256(os.fsencode(config.home.resolve())).hexdigest()[:6]
     networks = Networks(mark)
-    firewall = Firewall(mark, networks.prefix, config.run, _program("nft", "nftables"))
+    passage = Passage(networks.prefix, _where("iptables"))
+    firewall = Firewall(mark, networks.prefix, config.run, _program("nft", "nftables"), passage)
     return Means(_programs(config), Cgroups.found(mark), networks, firewall)
 
 
@@ -94,12 +96,16 @@ def _programs(config: Config) -> Programs:
 
 
 def _program(name: str, package: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=_SYSTEM)
+    found = _where(name)
     if found is None:
         raise SandboxUnavailable(
             f"The program `{name}` is missing; install it: `apt-get install {package}`, or your system's equivalent."
         )
     return found
+
+
+def _where(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=_SYSTEM)
 
 
 def _check_users() -> None:

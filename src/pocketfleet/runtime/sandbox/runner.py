@@ -41,6 +41,7 @@ from pocketfleet.runtime.sandbox.jail import (
     launch,
 )
 from pocketfleet.runtime.sandbox.networks import Networks
+from pocketfleet.runtime.sandbox.rule_changes import RuleChanges
 
 #: Seconds that bwrap may take to make the namespaces, and the pause between two looks whether PocketBase is there.
 _LAUNCH_SECONDS = 20.0
@@ -51,6 +52,9 @@ _TELLING_SECONDS = 0.2
 _REFILL_AFTER = 1.0
 #: Seconds that an adopted guest's outer process gets to be gone with it; everybody waits meanwhile.
 _PARTING_SECONDS = 0.02
+#: Seconds between two looks whether the rules are there: where others always change theirs, and where nobody does.
+_RULES_AT_MOST_EVERY = 1.0
+_RULES_AT_LEAST_EVERY = 60.0
 #: Bytes of what a command printed that are read.
 _MOST_OUTPUT = 100_000
 #: What stands beside a clone: a Python with some threads, a thread for each open request.
@@ -99,9 +103,23 @@ class SandboxRunner(LocalRunner):
         """No guest runs: what was made for them goes. With guests that live on, only what nobody uses."""
         self._means.networks.close()
         if not self.recorded():
+            # of a start that failed there may be one yet
+            with contextlib.suppress(OSError):
+                self._means.cgroups.sweep(())
             self._means.cgroups.close()
             if not self._means.cgroups.present():
                 self._means.firewall.unload()
+
+    async def guard(self) -> None:
+        """The rules stay, whoever flushes this host's; without an end."""
+        changes = RuleChanges()
+        try:
+            while True:
+                await asyncio.to_thread(self._means.firewall.keep)
+                await asyncio.sleep(_RULES_AT_MOST_EVERY)
+                await changes.next(_RULES_AT_LEAST_EVERY)
+        finally:
+            changes.close()
 
     def make_ready(self) -> None:
         """Networks for the next wakes, soon and in the background."""
