@@ -248,11 +248,13 @@ class Node:
             log.warning("executables not checked: %s", error.detail)
 
     async def _keep_house(self) -> None:
-        from pocketfleet.operations.purge import prune_records, purge_due
+        from pocketfleet.operations.purge import is_steady, prune_records, purge_due
 
-        await prune_records(self.tools)
-        await purge_due(self.tools)
-        await self.clock.clear_away()
+        steady = await asyncio.to_thread(is_steady, self.config)
+        if steady:
+            await prune_records(self.tools)
+            await purge_due(self.tools)
+        await self.clock.clear_away(by_age=steady)
 
     async def _resolve(self, question: Question) -> Go | Refuse:
         return await self.resolver.resolve(question)

@@ -25,7 +25,7 @@ _OURS = re.compile(
     r"|copies(/control-\w+\.sqlite3)?"
     r"|releases(/[0-9.]+(/.*)?)?"
     r"|edge(/[\w.-]+\.(cfg|map|lua|sock|json|html|http|pem))?"
-    r"|run(/(serve|node)\.lock|/forwarding)?"
+    r"|run(/(serve|node)\.lock|/forwarding|/housekeeping)?"
     r"|logs(/(serve|node|control|edge)(\.err)?\.log(\.\d)?)?"
     r"|instances|snapshots|backups|quarantine|incoming|rehearsals"
 )

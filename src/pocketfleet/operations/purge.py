@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 
 from pocketfleet.actions.copy_records import forget_copies
 from pocketfleet.actions.observations import due_for_purge, mark_purged
 from pocketfleet.actions.operations import prune_operations
 from pocketfleet.actions.records import prune_changes
 from pocketfleet.actions.usage import PRUNED_AT_ONCE, forget_usage, prune_usage
+from pocketfleet.config import Config
 from pocketfleet.errors import PocketfleetError
 from pocketfleet.operations.files import purge_quarantine
 from pocketfleet.operations.tools import Tools
@@ -19,6 +22,22 @@ log = logging.getLogger(__name__)
 
 #: Batches of hours that go at one time of housekeeping; what is left waits for the next.
 _BATCHES = 50
+#: Seconds from one look at the clock to the next one, at most.
+_STEADY = 86_400.0
+
+
+def is_steady(config: Config) -> bool:
+    """Whether the clock went on as usual since this was asked last, which is every hour while node runs.
+
+    What goes by its age goes for good, and a clock may be years ahead until somebody sets it right: after a leap, or a
+    day without any look, the next one decides. Blocks for a moment.
+    """
+    path, now, before = config.run / "housekeeping", time.time(), 0.0
+    with contextlib.suppress(OSError, ValueError):
+        before = float(path.read_text())
+    with contextlib.suppress(OSError):
+        path.write_text(str(now))
+    return 0 <= now - before <= _STEADY
 
 
 async def purge_due(tools: Tools) -> list[str]:

@@ -50,14 +50,18 @@ class Clock:
                 log.warning("removing a snapshot that no row names: %s", snapshot_id, extra={"instance": instance_id})
                 await store.remove(instance_id, snapshot_id)
 
-    async def clear_away(self) -> None:
-        """Uploads that nobody used, leftovers of copies, and the feed of long ago: at the start and now and then."""
-        await staging.sweep(self._tools)
+    async def clear_away(self, *, by_age: bool = True) -> None:
+        """Uploads that nobody used, leftovers of copies, and the feed of long ago: at the start and now and then.
+
+        `by_age`: whether the clock can be trusted with what is old.
+        """
+        await staging.sweep(self._tools, by_age=by_age)
         for instance_id, snapshot_id in await self._tools.database.call(copy_records.stray_rehearsals):
             await drop_snapshot(self._tools, instance_id, snapshot_id)
         await self._sweep_snapshots()
         if moved := await self._tools.database.call(copy_records.bring_forward_backups, datetime.now(UTC)):
             log.warning("the clock was ahead: backups brought forward: %d", moved)
-        await self._tools.database.call(prune_events)
+        if by_age:
+            await self._tools.database.call(prune_events)
         await self._tools.database.call(forget_unverified)
         await self._tools.database.call(forget_old_sessions)

@@ -209,14 +209,18 @@ async def finish(work: Work, *, keep_old: bool) -> str:
     return kept
 
 
-async def sweep(tools: Tools) -> None:
-    """Remove uploads that nobody used, and what operations that are over have left."""
+async def sweep(tools: Tools, *, by_age: bool = True) -> None:
+    """Remove uploads that nobody used, and what operations that are over have left.
+
+    `by_age`: data that was replaced, too, once it is old enough.
+    """
     open_ids = await tools.database.call(copy_records.open_ids)
     used = await tools.database.call(copy_records.in_use, "upload")
     present = await asyncio.to_thread(_sweep, tools.config, open_ids, used)
     silent = timedelta(seconds=SILENT_SECONDS)
     await tools.database.call(uploads.forget_uploads_without_files, present, silent)
-    await asyncio.to_thread(_sweep_replaced, tools.config)
+    if by_age:
+        await asyncio.to_thread(_sweep_replaced, tools.config)
     await asyncio.to_thread(_sweep_rehearsals, tools.config, open_ids)
 
 
