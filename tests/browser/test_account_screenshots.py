@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-import pytest
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import Page, expect
 
 from pocketfleet.actions import sign_up as invitations
 from pocketfleet.actions.account_mail import write_mail
-from tests.browser.conftest import SCREENSHOTS, OpenPage
+from tests.browser.camera import SCHEMES, picture
+from tests.browser.conftest import OpenPage
 from tests.browser.test_accounts import (
     Post,
     account,
@@ -30,28 +30,21 @@ from tests.integration.web.served import Served
 
 __all__ = ["config", "mailbox", "post", "stranger"]
 
-SIZES: dict[str, ViewportSize] = {"wide": {"width": 1280, "height": 860}, "narrow": {"width": 390, "height": 844}}
 LINK = "http://localhost:8080/account/password/reset/3-d0p1x2-5f2c1b7a9e"
 
 
 class Camera:
     """Takes pictures of pages, and looks whether they fit and can be read."""
 
-    def __init__(self, page: Page, scheme: str) -> None:
+    def __init__(self, page: Page) -> None:
         self.page = page
-        self._scheme = scheme
 
     def shoot(self, name: str) -> None:
-        """The page as it stands, at both widths."""
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.evaluate("document.activeElement.blur()")
-        assert self.page.evaluate(CONTRAST) == [], name
-        for size, viewport in SIZES.items():
-            self.page.set_viewport_size(viewport)
-            path = SCREENSHOTS / f"account-{name}-{size}-{self._scheme}.png"
-            self.page.screenshot(path=path, full_page=True, caret="initial")
-            too_wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert too_wide <= 0, f"{name} is {too_wide} pixels too wide for {size}"
+        """The page as it stands."""
+        for scheme in SCHEMES:
+            self.page.emulate_media(color_scheme=scheme)
+            assert self.page.evaluate(CONTRAST) == [], f"{name}, {scheme}"
+        picture(self.page, f"account-{name}")
 
     def go(self, path: str, name: str) -> None:
         """Open a page and take its picture."""
@@ -59,11 +52,10 @@ class Camera:
         self.shoot(name)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots_of_an_account(stranger: Callable[..., Page], post: Post, scheme: str) -> None:
-    page = stranger(color_scheme=scheme, device_scale_factor=1)
+def test_screenshots_of_an_account(stranger: Callable[..., Page], post: Post) -> None:
+    page = stranger(device_scale_factor=1)
     add_authenticator(page)
-    camera = Camera(page, scheme)
+    camera = Camera(page)
     camera.shoot("sign-in")
     sign_in(page)
     expect(page.get_by_role("alert")).to_be_visible()
@@ -119,10 +111,9 @@ def test_screenshots_of_an_account(stranger: Callable[..., Page], post: Post, sc
     camera.go("/account/delete", "delete")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots_of_an_operator(open_page: OpenPage, served: Served, scheme: str) -> None:
-    page = open_page(color_scheme=scheme, device_scale_factor=1)
-    camera = Camera(page, scheme)
+def test_screenshots_of_an_operator(open_page: OpenPage, served: Served) -> None:
+    page = open_page(device_scale_factor=1)
+    camera = Camera(page)
     camera.go("/", "unfinished")
     camera.go("/account/password/set", "password-set")
     camera.go("/account/address", "address-none")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from pocketfleet.models import Instance, Operation, Rehearsal
-from tests.browser.conftest import SCREENSHOTS, OpenPage
+from tests.browser.camera import picture
+from tests.browser.conftest import OpenPage
 from tests.browser.test_axe import complaints
 from tests.browser.test_copies import go, last
-from tests.browser.test_screenshots import SIZES
 from tests.integration.web.copies import make_backup
 from tests.integration.web.served import Served, finish, make_instance
 from tests.integration.web.test_mending import LOST, UPLOAD, restored, uploaded
@@ -75,20 +75,8 @@ def test_each_step_leads_to_the_next(served: Served, open_page: OpenPage, shop: 
     assert shop.power == "on"
 
 
-def looked_at(page: Page, name: str, scheme: str) -> None:
-    """By axe, and in both widths, in which nothing is too wide."""
-    assert complaints(page) == []
-    for size, viewport in SIZES.items():
-        page.set_viewport_size(viewport)
-        page.screenshot(path=SCREENSHOTS / f"{name}-{size}-{scheme}.png", full_page=True, caret="initial")
-        too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert too_wide <= 0, f"{name} is {too_wide} pixels too wide for {size}"
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots(served: Served, open_page: OpenPage, shop: Instance, scheme: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page = open_page(color_scheme=scheme, device_scale_factor=1)
+def test_screenshots(served: Served, open_page: OpenPage, shop: Instance) -> None:
+    page = open_page(device_scale_factor=1)
     backup = make_backup(served.config, shop)
     type(backup).objects.filter(id=backup.id).update(full=True, purpose="upgrade")
     uploaded(served)
@@ -99,4 +87,5 @@ def test_screenshots(served: Served, open_page: OpenPage, shop: Instance, scheme
     }.items():
         go(page, served, path)
         page.wait_for_selector("body[data-connected=true]")
-        looked_at(page, name, scheme)
+        assert complaints(page) == []
+        picture(page, name)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from playwright.sync_api import ViewportSize
+from functools import partial
 
 from pocketfleet.actions import events, instances, operations, releases, sign_in
 from pocketfleet.config import Config
 from pocketfleet.domain.states import OperationState, StepState
 from pocketfleet.logs import InstanceLog
 from pocketfleet.models import Snapshot
-from tests.browser.conftest import SCREENSHOTS, OpenPage
+from tests.browser.camera import picture
+from tests.browser.conftest import OpenPage
 from tests.integration.web.copies import make_backup, make_snapshot
 from tests.integration.web.served import Served, finish, make_instance
 
-SIZES: dict[str, ViewportSize] = {"wide": {"width": 1280, "height": 860}, "narrow": {"width": 390, "height": 844}}
 REASON = """PocketBase ended before it answered (exit code 1).
 Error: failed to apply migration 1700000000_orders.js: ReferenceError: Dao is not defined
     at migrations/1700000000_orders.js:3:15"""
@@ -64,18 +63,9 @@ def write_log(config: Config, instance_id: str) -> None:
     log.append("stdout", "order 4711 paid " + "and shipped " * 20)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots(served: Served, open_page: OpenPage, scheme: str) -> None:
-    page = open_page(color_scheme=scheme, device_scale_factor=1)
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-
-    def shoot(name: str) -> None:
-        page.evaluate("document.activeElement.blur()")
-        for size, viewport in SIZES.items():
-            page.set_viewport_size(viewport)
-            page.screenshot(path=SCREENSHOTS / f"{name}-{size}-{scheme}.png", full_page=True, caret="initial")
-            too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert too_wide <= 0, f"{name} is {too_wide} pixels too wide for {size}"
+def test_screenshots(served: Served, open_page: OpenPage) -> None:
+    page = open_page(device_scale_factor=1)
+    shoot = partial(picture, page)
 
     shoot("empty")
     page.click("text=Create the first one")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import httpx
-import pytest
 from django.utils import timezone
 from playwright.sync_api import Page
 
 from pocketfleet.actions import instances, limits, teams, tokens
 from pocketfleet.domain.roles import Role
 from pocketfleet.models import Audit, Membership, Snapshot, Team, Token, User
-from tests.browser.conftest import SCREENSHOTS, OpenPage
-from tests.browser.test_screenshots import SIZES
+from tests.browser.camera import picture
+from tests.browser.conftest import OpenPage
 from tests.integration.web.served import Served, make_instance, make_person
 
 
@@ -112,13 +111,12 @@ def test_an_operator_suspends_with_a_reason_and_lifts_it(served: Served, open_pa
     page.wait_for_selector(".pill.asleep")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots(served: Served, open_page: OpenPage, scheme: str) -> None:
-    page = open_page(color_scheme=scheme, device_scale_factor=1)
+def test_screenshots(served: Served, open_page: OpenPage) -> None:
+    page = open_page(device_scale_factor=1)
     team = bakery()
     url = served.config.public_url
     furnish(served, team)
-    shoot = shooter(page, scheme)
+    shoot = partial(picture, page)
     for name, path in (
         ("operator-health", "/operator"),
         ("operator-accounts", "/operator/accounts"),
@@ -181,18 +179,3 @@ def furnish(served: Served, team: Team) -> None:
         "2026-11-25T08:03:00.123Z WARNING pocketfleet.operations.run step fetch of create failed: "
         "GitHub did not answer\n"
     )
-
-
-def shooter(page: Page, scheme: str) -> Callable[[str], None]:
-    """Takes a page in both widths."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-
-    def shoot(name: str) -> None:
-        page.evaluate("document.activeElement?.blur()")
-        for size, viewport in SIZES.items():
-            page.set_viewport_size(viewport)
-            page.screenshot(path=SCREENSHOTS / f"{name}-{size}-{scheme}.png", full_page=True, caret="initial")
-            too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert too_wide <= 0, f"{name} is {too_wide} pixels too wide for {size}"
-
-    return shoot

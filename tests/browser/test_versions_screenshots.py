@@ -6,15 +6,14 @@ import time
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from django.utils import timezone
 
 from pocketfleet.actions import operations, releases, upgrades
 from pocketfleet.actions.releases import Offered
 from pocketfleet.domain.states import OperationState, StepState
 from pocketfleet.models import Backup, Instance, Operation, Snapshot
-from tests.browser.conftest import SCREENSHOTS, OpenPage
-from tests.browser.test_screenshots import SIZES
+from tests.browser.camera import picture
+from tests.browser.conftest import OpenPage
 from tests.integration.web.served import Served, finish, make_instance, make_many
 from tests.integration.web.test_versions import JUDGED, asking, make_shop, rehearsed
 
@@ -108,29 +107,17 @@ def hold() -> str:
     return f"/instances/busy/operations/{operation.id}"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots(served: Served, open_page: OpenPage, scheme: str) -> None:
+def test_screenshots(served: Served, open_page: OpenPage) -> None:
     make_many(12)
     found = furnish() | {"holding": hold()}
     releases.record_source_down("github", "GitHub did not answer within 10 s.")
-    page = open_page(color_scheme=scheme, device_scale_factor=1)
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-
-    def shoot(name: str) -> None:
-        for size, viewport in SIZES.items():
-            page.set_viewport_size(viewport)
-            page.screenshot(path=SCREENSHOTS / f"{name}-{size}-{scheme}.png", full_page=True, caret="initial")
-            too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert too_wide <= 0, f"{name} is {too_wide} pixels too wide for {size}"
-
+    page = open_page(device_scale_factor=1)
     for name, path in found.items():
         page.goto(served.config.public_url + path)
         page.wait_for_selector("body[data-connected=true]")
-        shoot(name)
+        picture(page, name)
     page.goto(served.config.public_url + found["report-planted"])
     page.click("#to-accept")
     page.wait_for_selector("#accept-and-switch")
-    for size, viewport in SIZES.items():
-        page.set_viewport_size(viewport)
-        page.screenshot(path=SCREENSHOTS / f"accept-{size}-{scheme}.png")
+    picture(page, "accept", whole=False)
     assert Operation.objects.filter(state=OperationState.RUNNING).count() == 1
