@@ -80,9 +80,8 @@ async def rehearse(request: Request, progress: Progress) -> Report:
     request.work.mkdir(mode=0o700, parents=True)
     try:
         async with asyncio.timeout(request.limits.seconds):
-            report = await while_there_is_room(
-                _Rehearsal(request, progress).carry_out(), request.work, most=_most(request)
-            )
+            most = await asyncio.to_thread(_most, request)
+            report = await while_there_is_room(_Rehearsal(request, progress).carry_out(), request.work, most=most)
     except TimeoutError:
         raise RehearsalFailed(
             f"The rehearsal took longer than {request.limits.seconds:.0f} s and was given up. Nothing live was touched."
