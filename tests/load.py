@@ -34,6 +34,9 @@ class Entry:
     status: int
     took: float
     trouble: str
+    #: when its connection was last seen to be there; `at` for one of its own. A rested one that went with the edge
+    #: meanwhile fails at its next request, however long the edge has been back
+    seen: float = 0.0
 
     @property
     def failed(self) -> bool:
@@ -73,6 +76,7 @@ class Client(threading.Thread):
         self._random = random.Random(number)
         self._written = 0
         self._connection: http.client.HTTPConnection | None = None
+        self._seen = 0.0
         self._file: IO[str] | None = ledger.open("w") if ledger else None
 
     def run(self) -> None:
@@ -106,14 +110,16 @@ class Client(threading.Thread):
     def _ask(self, host: str, method: str, path: str, body: str | None = None) -> bytes | None:
         """The body of a 200, else None. One try."""
         at, began = time.time(), time.monotonic()
+        seen = self._seen if self._connection is not None else at
         status, trouble, content = 0, "", b""
         try:
             status, content = self._exchange(host, method, path, body)
+            self._seen = time.time()
             trouble = "" if status == 200 else content[:200].decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             trouble = f"{type(error).__name__}: {error}"
             self._hang_up()
-        self._record(Entry(at, self.number, host, method, path, status, time.monotonic() - began, trouble))
+        self._record(Entry(at, self.number, host, method, path, status, time.monotonic() - began, trouble, seen))
         return content if status == 200 else None
 
     def _exchange(self, host: str, method: str, path: str, body: str | None) -> tuple[int, bytes]:

@@ -34,9 +34,10 @@ class Kill:
     status: int = 0
 
     def excuses(self, failed: Entry) -> bool:
-        """Whether that request was under way while it was felt."""
+        """Whether that request was under way while it was felt; for the edge, whether its connection was there."""
         concerned = self.host in ("", failed.host) and self.status in (0, failed.status)
-        return concerned and failed.at <= self.ended and failed.at + failed.took >= self.began
+        since = failed.at if self.host else failed.seen or failed.at
+        return concerned and since <= self.ended and failed.at + failed.took >= self.began
 
 
 @dataclass

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,10 @@ def test_a_kill_excuses_its_own_time_and_host_and_status() -> None:
     assert not Kill("edge", "", 11.5, 12).excuses(failed)
     assert Kill("restore", ONE, 9, 12, status=404).excuses(failed)
     assert not Kill("power", ONE, 9, 12, status=503).excuses(failed)
+    # a connection that rested while the edge was killed, and was used long after that
+    assert Kill("edge", "", 5, 6).excuses(replace(failed, seen=4))
+    assert not Kill("edge", "", 5, 6).excuses(replace(failed, seen=7))
+    assert not Kill("guest", ONE, 5, 6).excuses(replace(failed, seen=4))
 
 
 def notes(folder: Path, *written: str) -> Path:
