@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from pocketfleet.config import Config
 from pocketfleet.models import AccountMail, Audit, User
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import NO_FAULT_OF_PAGES, OpenPage
 from tests.integration.web.served import Served
 from tests.mailbox import Mailbox, link_in, send_waiting
 from tests.ports import free_port
@@ -56,7 +56,7 @@ def stranger(browser: Browser, served: Served) -> Iterator[Callable[..., Page]]:
     yield opener
     for context in contexts:
         context.close()
-    assert not [text for text in complaints if "status of 4" not in text and "ERR_INCOMPLETE_CHUNKED" not in text]
+    assert not [text for text in complaints if not any(part in text for part in NO_FAULT_OF_PAGES)]
 
 
 class Post:
