@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,8 @@ def test_a_killed_restore_is_whole(quick_home: Path, story: str, share: int, of:
     assert len(answer["boundaries"]) >= (3 if verdicts else 10)
     assert {item["deaths"] for item in answer["boundaries"]} == {1}
     for item in itertools.chain(*answer.values()):
-        assert item["state"] == state, item
+        # as text, which pytest shows whole
+        assert item["state"] == state, json.dumps(item)
         assert item["titles"] == titles, item
         assert (item["hold"], item["held"]) == ("", False), item
         assert item["instances"] == [identifier], item

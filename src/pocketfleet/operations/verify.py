@@ -17,8 +17,9 @@ from pocketfleet.operations.tools import Tools
 from pocketfleet.rehearsal.identities import SUPERUSER, Minter
 from pocketfleet.runtime import inspect
 
-#: Seconds that one answer may take.
-_PATIENCE = 5.0
+#: Seconds that one answer may take. The hold's budget ends it before others wait too long; a machine that is busy for a
+#: moment must not be taken for a release that does not answer.
+_PATIENCE = 10.0
 #: Collections whose records are counted, the first ones by name.
 _MOST_COLLECTIONS = 100
 
