@@ -130,12 +130,8 @@ class Server:
         self.process.wait(10)
         self.process = None
 
-    def everybody(self) -> list[psutil.Process]:
-        """All that runs of it, guests included."""
-        return self.leftovers()
-
     def drop(self, everybody: Sequence[psutil.Process]) -> None:
-        """SIGKILL to all of these, and to what they have started since: nothing of it runs afterwards."""
+        """SIGKILL to all of these, which are its `leftovers`, and to what runs in its sandbox."""
         for process in everybody:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -149,10 +145,7 @@ class Server:
         """End everything that is left of it, guests included, and remove its files."""
         with contextlib.suppress(Exception):
             self.stop()
-        for process in self.leftovers():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self._clear_sandbox()
+        self.drop(self.leftovers())
         for path in (self.home, self.releases):
             shutil.rmtree(path, ignore_errors=True)
         self.output.unlink(missing_ok=True)

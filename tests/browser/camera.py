@@ -23,7 +23,8 @@ if os.environ.get("POCKETFLEET_TEST_SCREENSHOTS") == "all":
 def picture(page: Page, name: str, *, whole: bool = True) -> None:
     """The page as it stands, and whether it is too wide for any width. `whole`: beyond what a screen shows, too."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.evaluate("document.activeElement?.blur()") if whole else None
+    if whole:
+        page.evaluate("document.activeElement?.blur()")
     for size, viewport in SIZES.items():
         page.set_viewport_size(viewport)
         too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

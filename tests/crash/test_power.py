@@ -48,7 +48,7 @@ def server(disk: Disk) -> Iterator[Server]:
 
 def lose_power(server: Server, disk: Disk) -> None:
     """At once, for everything; and start again."""
-    everybody = server.everybody()
+    everybody = server.leftovers()
     disk.cut()
     server.drop(everybody)
     disk.restore()

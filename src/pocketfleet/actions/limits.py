@@ -87,7 +87,7 @@ def set_limits(team_id: str, *, awake: int | None, storage: int | None, acting_u
         if value is not None and not 0 <= value <= most:
             raise WrongUsage(f"{field} is a whole number from 0 to {most}, or nothing for the server's.", field=field)
     with transaction.atomic():
-        team = _locked(team_id)
+        team = locked_team(team_id)
         team.awake_limit, team.storage_limit = awake, storage
         team.save(update_fields=["awake_limit", "storage_limit"])
         audited(acting_user, "set_limits", team.id, team=team.id, awake=awake, storage=storage)
@@ -100,7 +100,7 @@ def set_guest_limits(team_id: str, limits: Mapping[str, Any], *, acting_user: Us
     server's, 0 is no limit. Raises WrongSetting, TeamNotFound."""
     checked = parse_guest_limits(limits)
     with transaction.atomic():
-        team = _locked(team_id)
+        team = locked_team(team_id)
         if team.guest_limits != checked:
             team.guest_limits = checked
             team.save(update_fields=["guest_limits"])
@@ -109,7 +109,8 @@ def set_guest_limits(team_id: str, limits: Mapping[str, Any], *, acting_user: Us
     return team
 
 
-def _locked(team_id: str) -> Team:
+def locked_team(team_id: str) -> Team:
+    """To be changed in the transaction under way. Raises TeamNotFound."""
     team = Team.objects.select_for_update().filter(id=team_id).first()
     if team is None:
         raise TeamNotFound("There is no such team.")

@@ -8,10 +8,11 @@ from typing import Any
 
 from django.db import transaction
 
+from pocketfleet.actions.limits import locked_team
 from pocketfleet.actions.records import audited, changed
 from pocketfleet.domain.networks import holds, parse_network, parse_trusted, shown
 from pocketfleet.domain.traffic import parse_limits
-from pocketfleet.errors import AddressNotFound, TeamNotFound, WrongUsage
+from pocketfleet.errors import AddressNotFound, WrongUsage
 from pocketfleet.models import ListedAddress, Team, User
 
 LISTINGS = ("allow", "deny")
@@ -35,7 +36,7 @@ def set_traffic_limits(team_id: str, limits: Mapping[str, Any], *, acting_user: 
     """
     checked = parse_limits(limits)
     with transaction.atomic():
-        team = _locked(team_id)
+        team = locked_team(team_id)
         team.traffic_limits = checked
         team.save(update_fields=["traffic_limits"])
         audited(acting_user, "set_traffic_limits", team.id, team=team.id, limits=checked)
@@ -47,7 +48,7 @@ def set_trusted(team_id: str, networks: Iterable[object], *, acting_user: User) 
     """Whom a team trusts, in place of whom it trusted before. Raises WrongUsage, TeamNotFound."""
     checked = parse_trusted(networks)
     with transaction.atomic():
-        team = _locked(team_id)
+        team = locked_team(team_id)
         if team.trusted != checked:
             team.trusted = checked
             team.save(update_fields=["trusted"])
@@ -101,10 +102,3 @@ def drop_address(text: str, *, acting_user: User) -> None:
 def listed_addresses() -> dict[str, str]:
     """Every network on a list, and on which."""
     return dict(ListedAddress.objects.values_list("network", "listing"))
-
-
-def _locked(team_id: str) -> Team:
-    team = Team.objects.select_for_update().filter(id=team_id).first()
-    if team is None:
-        raise TeamNotFound("There is no such team.")
-    return team

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pocketfleet.errors import WrongSetting
+
+N = TypeVar("N", int, float)
 
 DEFAULT = "default"
 
@@ -14,19 +17,29 @@ def parse_limits(text: str) -> dict[str, int]:
 
     Raises WrongSetting.
     """
+    found = numbers_by_name(text, _whole)
+    if found is None:
+        raise WrongSetting(f"“{text[:70]}” says no limits. For example: `address_hourly=1000 instance_at_once=250`.")
+    return found
+
+
+def numbers_by_name(text: str, parse: Callable[[str], N | None]) -> dict[str, N] | None:
+    """Of `a=1 b=2`, each name once; nothing for `default`, None for anything else."""
     words = text.split()
     if words == [DEFAULT]:
         return {}
-    found: dict[str, int] = {}
+    found: dict[str, N] = {}
     for word in words:
-        name, _, number = word.partition("=")
-        if name in found or not (number.isascii() and number.isdecimal()):
-            words = []
-            break
-        found[name] = int(number)
-    if not words:
-        raise WrongSetting(f"“{text[:70]}” says no limits. For example: `address_hourly=1000 instance_at_once=250`.")
-    return found
+        name, _, amount = word.partition("=")
+        number = parse(amount)
+        if name in found or number is None:
+            return None
+        found[name] = number
+    return found or None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def show_limits(limits: dict[str, Any]) -> str:

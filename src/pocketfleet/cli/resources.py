@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pocketfleet.cli.limits import DEFAULT
+from pocketfleet.cli.limits import numbers_by_name
 from pocketfleet.domain.guest_limits import BYTES
 from pocketfleet.errors import WrongSetting
 
@@ -18,18 +18,8 @@ def parse_resources(text: str) -> dict[str, float]:
 
     Raises WrongSetting.
     """
-    words = text.split()
-    if words == [DEFAULT]:
-        return {}
-    found: dict[str, float] = {}
-    for word in words:
-        name, _, amount = word.partition("=")
-        number = _parse_number(amount)
-        if name in found or number is None:
-            words = []
-            break
-        found[name] = number
-    if not words:
+    found = numbers_by_name(text, _parse_number)
+    if found is None:
         raise WrongSetting(
             f"“{text[:70]}” says no resources. For example: `memory=256MiB cpus=0.5 processes=200`, or `default`."
         )

@@ -80,8 +80,9 @@ async def rehearse(request: Request, progress: Progress) -> Report:
     request.work.mkdir(mode=0o700, parents=True)
     try:
         async with asyncio.timeout(request.limits.seconds):
-            most = await asyncio.to_thread(_most, request)
-            report = await while_there_is_room(_Rehearsal(request, progress).carry_out(), request.work, most=most)
+            disk = await asyncio.to_thread(_disk, request)
+            rehearsal = _Rehearsal(request, disk, progress)
+            report = await while_there_is_room(rehearsal.carry_out(), request.work, most=_most(request, disk))
     except TimeoutError:
         raise RehearsalFailed(
             f"The rehearsal took longer than {request.limits.seconds:.0f} s and was given up. Nothing live was touched."
@@ -93,14 +94,16 @@ async def rehearse(request: Request, progress: Progress) -> Report:
     return report
 
 
-def _most(request: Request) -> int:
+def _most(request: Request, disk: Mapping[str, int]) -> int:
     """Bytes that a rehearsal may take; 0 for any. A clone may grow as its instance may."""
-    return 2 * _disk(request)["needed"] + request.storage if request.storage else 0
+    return 2 * disk["needed"] + request.storage if request.storage else 0
 
 
 class _Rehearsal:
-    def __init__(self, request: Request, progress: Progress) -> None:
+    def __init__(self, request: Request, disk: dict[str, int], progress: Progress) -> None:
+        """`disk`: see `_disk`."""
         self._request = request
+        self._disk = disk
         self._progress = progress
 
     async def carry_out(self) -> Report:
@@ -109,7 +112,6 @@ class _Rehearsal:
         if confines is not None and not sandboxed:
             # nothing of a tenant's runs here without what holds its instance
             raise RehearsalFailed(f"The rehearsal's sandbox does not work at this moment. {why_not}")
-        disk = await asyncio.to_thread(_disk, self._request)
         self._place = sandbox.choose_place(sandboxed=sandboxed, confines=confines)
         played = await self._alone() if self._request.brought and self._request.brought.why_alone else None
         if played is None:
@@ -124,7 +126,7 @@ class _Rehearsal:
             script=played.script,
             sandboxed=sandboxed,
             why_not_sandboxed=why_not,
-            disk=disk,
+            disk=self._disk,
             brought=played.brought,
         )
         return await asyncio.to_thread(judge_all, seen)

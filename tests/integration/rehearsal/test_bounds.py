@@ -22,7 +22,7 @@ from tests.integration.rehearsal.conftest import Rehearse, Shop
 from tests.integration.rehearsal.test_sandbox import gone
 from tests.pocketbases import executable
 
-#: Writes on while it starts; PocketBase's own hooks live in JavaScript, which has no other way to keep it busy.
+#: Writes 400 MB while it starts.
 FILLING = """
 onBootstrap((e) => {
   e.next()
