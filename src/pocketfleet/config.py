@@ -256,6 +256,7 @@ class Config:
             processes=self.instance_processes,
             open_files=self.instance_open_files,
             file_bytes=self.instance_file_bytes,
+            storage=self.instance_storage,
         )
 
     @property

@@ -19,6 +19,7 @@ from pocketfleet.config import Config, load
 from pocketfleet.errors import HomeInUse, PocketfleetError
 from pocketfleet.routing.entrance import Entrance
 from pocketfleet.routing.gate import Gate, Go, Question, Refuse
+from pocketfleet.runtime.sizes import Size
 from pocketfleet.runtime.surroundings import Open, SeenProcess
 
 log = logging.getLogger("pocketfleet.node")
@@ -101,7 +102,7 @@ class Node:
         self.sizes = Sizes(
             config.instances,
             self._measured,
-            limited=bool(config.instance_storage),
+            limit=self.fleet.storage,
             processes=self.sandbox.processes if self.sandbox else lambda instance_id: (),
         )
         self.logs = LogKeeper(config)
@@ -122,7 +123,8 @@ class Node:
             log=self.logs.of,
             config=config,
         )
-        self.limits = Limits(self.fleet, self.supervisor, self.database, config.instance_storage)
+        bound = self.sandbox.bound if self.sandbox else lambda *_: None
+        self.limits = Limits(self.fleet, self.supervisor, self.database, bound)
         self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
         self.places = TeamPlaces(self.fleet, self.supervisor, self.sweeper)
         self.resolver = Resolver(self.fleet, self.supervisor, self.places, WakeBounds(config, self.supervisor))
@@ -223,6 +225,8 @@ class Node:
         if any(kind == "team" for _, kind, _ in changes):
             await self.fleet.renew_limits()
             self.processor_time.renew_all()
+            self.limits.renew_all()
+            self.sizes.limits_changed()
             self.reconciler.limits_changed()
         if any(kind == "addresses" for _, kind, _ in changes):
             await self.fleet.renew_addresses()
@@ -231,6 +235,7 @@ class Node:
         if instances := {key for _, kind, key in changes if kind == "instance"}:
             await self.reconciler.changed(instances)
             self.processor_time.renew(instances)
+            self.limits.renew(instances)
         self._last = changes[-1][0] if changes else self._last
         return len(changes)
 
@@ -266,8 +271,8 @@ class Node:
         self.limits.seen(seen)
         self.processor_time.seen(seen)
 
-    def _measured(self, instance_id: str, size: int) -> None:
-        self.usage.measured(instance_id, size)
+    def _measured(self, instance_id: str, size: Size) -> None:
+        self.usage.measured(instance_id, size.bytes)
         self.limits.measured(instance_id, size)
 
     def _restores(self, instance_id: str) -> None:

@@ -179,6 +179,26 @@ def test_a_teams_limits_are_what_its_instances_get(server: Server) -> None:
         assert server.guest_pids(instance_id) == guests
 
 
+def test_a_teams_storage_counts_at_once(server: Server) -> None:
+    team = server.api.post("/teams", json={"name": "Tight"}).json()["id"]
+    made = server.api.post("/instances", json={"name": "tight", "team": team})
+    server.finished(made.json()["operation"]["id"])
+    with server.client("tight") as client:
+        assert client.get("/api/health").status_code == 200
+        with (server.folder(server.show("tight")["id"]) / "pb_public" / "large").open("wb") as large:
+            large.truncate(20 * MIB)
+        server.cli("teams", "resources", "Tight", "storage=16MiB")
+        until(lambda: client.get("/api/health").status_code == 507, 30, "it to be over its storage")
+
+        def said() -> bool:
+            feed = server.api.get("/instances/tight/events").json()["items"]
+            return any("MB of 17 MB of storage are used" in event["text"] for event in feed)
+
+        until(said, 10, "its owner to be told")
+        server.cli("teams", "resources", "Tight", "storage=64MiB")
+        until(lambda: client.get("/api/health").status_code == 200, 30, "it to have room again")
+
+
 def test_rules_that_somebody_deletes_come_back(server: Server, notes: tuple[str, httpx.Client]) -> None:
     def rules() -> list[str]:
         return [each for each in left_of(server.home) if each.startswith("table")]

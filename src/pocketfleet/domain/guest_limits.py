@@ -15,7 +15,7 @@ _MEBIBYTE = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class GuestLimits:
-    """What one instance may use at once; 0 for no limit. Held by the sandbox alone."""
+    """What one instance may use at once; 0 for no limit. All but `storage` are held by the sandbox alone."""
 
     #: bytes, what its processes keep in /tmp included
     memory: int = 0
@@ -28,6 +28,8 @@ class GuestLimits:
     open_files: int = 0
     #: bytes of one file
     file_bytes: int = 0
+    #: bytes of all its files; over them it sleeps until there is room
+    storage: int = 0
 
     @property
     def go_memory(self) -> int:
@@ -45,7 +47,7 @@ class GuestLimits:
 
 NAMES = tuple(field.name for field in fields(GuestLimits))
 #: Those that are bytes.
-BYTES = ("memory", "file_bytes")
+BYTES = ("memory", "file_bytes", "storage")
 #: The one that is no limit but a share, so it is never 0.
 _SHARE = "cpu_weight"
 #: The one that need not be whole.
@@ -58,6 +60,7 @@ _BOUNDS: dict[str, tuple[float, int]] = {
     "processes": (64, 1_000_000),
     "open_files": (256, 1_000_000),
     "file_bytes": (16 * _MEBIBYTE, 2**40),
+    "storage": (16 * _MEBIBYTE, 2**40),
 }
 
 

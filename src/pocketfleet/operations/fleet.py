@@ -100,6 +100,10 @@ class Fleet:
         """What an instance may use when it starts: its team's limits, else the server's. Raises InstanceNotFound."""
         return self._guest_limits.get(self.facts(instance_id).team, self._config.guest_limits)
 
+    def storage(self, instance_id: str) -> int:
+        """Bytes that an instance's files may have; 0 for any, and for one that is not known."""
+        return self.guest_limits(instance_id).storage if instance_id in self._facts else 0
+
     def facts(self, instance_id: str) -> InstanceFacts:
         """Raises InstanceNotFound."""
         try:

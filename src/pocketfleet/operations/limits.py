@@ -1,7 +1,8 @@
 """What comes of an instance that meets its limits: its owner is told, and one that is over its storage sleeps.
 
 A full disk is the one thing that SQLite must not meet halfway: so writes stop by an orderly end, with nothing lost, and
-requests are answered with the reason and the next step until there is room again.
+requests are answered with the reason and the next step until there is room again. Where the file system has project
+quotas, the kernel keeps an instance from much more than its storage until that is noticed.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pocketfleet.actions import events
+from pocketfleet.errors import InstanceNotFound
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.fleet import Fleet
+from pocketfleet.runtime.sizes import Room, Size, most_names
 from pocketfleet.runtime.supervisor import SeenProcess, Supervisor
 
 log = logging.getLogger(__name__)
@@ -37,28 +41,40 @@ class _Event:
 class Limits:
     """Takes note of sizes and deaths, never blocks for that, and acts in a loop of its own."""
 
-    def __init__(self, fleet: Fleet, supervisor: Supervisor, database: Database, storage: int) -> None:
-        """`storage`: bytes that an instance may have; 0 for any."""
+    def __init__(
+        self,
+        fleet: Fleet,
+        supervisor: Supervisor,
+        database: Database,
+        bound: Callable[[str, Room | None], None] = lambda instance_id, room: None,
+    ) -> None:
+        """`bound`: holds an instance that runs to so much more than it has now, None for any number."""
         self._fleet = fleet
         self._supervisor = supervisor
         self._database = database
-        self._storage = storage
+        self._bound = bound
+        #: as it was measured last, by instance id
+        self._sizes: dict[str, Size] = {}
         #: what was told of each instance's storage last
         self._told: dict[str, str] = {}
         #: monotonic, by instance id
         self._died: dict[str, float] = {}
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
 
-    def measured(self, instance_id: str, size: int) -> None:
+    def measured(self, instance_id: str, size: Size) -> None:
         """An instance's files are so large now."""
-        if not self._storage:
-            return
-        full = size > self._storage
-        self._fleet.is_full(instance_id, full)
-        kind = "storage_full" if full else "storage_low" if size > _LOW * self._storage else ""
-        if kind != self._told.get(instance_id, "") and kind:
-            self._put(instance_id, kind, _words(kind, size, self._storage))
-        self._told[instance_id] = kind
+        self._sizes[instance_id] = size
+        self._judge(instance_id)
+
+    def renew(self, ids: Iterable[str]) -> None:
+        """These may have another limit than before."""
+        for instance_id in ids:
+            if instance_id in self._sizes:
+                self._judge(instance_id)
+
+    def renew_all(self) -> None:
+        """Some team's limits may have changed."""
+        self.renew(list(self._sizes))
 
     def seen(self, seen: SeenProcess) -> None:
         """What became of an instance's process."""
@@ -78,13 +94,54 @@ class Limits:
                 )
             await self._database.insist(events.tell, event.instance_id, event.kind, event.text, event.weight)
 
+    def _judge(self, instance_id: str) -> None:
+        try:
+            limit = self._fleet.guest_limits(instance_id).storage
+        except InstanceNotFound:
+            self._forget(instance_id)
+            return
+        size = self._sizes[instance_id]
+        used = _used(size, limit)
+        full = used > 1
+        self._fleet.is_full(instance_id, full)
+        self._bound(instance_id, _room(size, limit, full=full))
+        kind = "storage_full" if full else "storage_low" if used > _LOW else ""
+        if kind != self._told.get(instance_id, "") and kind:
+            self._put(instance_id, kind, _words(kind, size, limit))
+        self._told[instance_id] = kind
+
+    def _forget(self, instance_id: str) -> None:
+        for known in (self._sizes, self._told, self._died):
+            known.pop(instance_id, None)
+
     def _put(self, instance_id: str, kind: str, text: str) -> None:
         weight = events.WARNING if kind == "storage_low" else events.PROBLEM
         self._events.put_nowait(_Event(instance_id, kind, text, weight))
 
 
-def _words(kind: str, size: int, limit: int) -> str:
-    used = f"{size / 1e6:.0f} MB of {limit / 1e6:.0f} MB of storage are used"
+def _used(size: Size, limit: int) -> float:
+    """The part of its storage, in bytes or in names; 0 without a limit."""
+    if not limit:
+        return 0.0
+    # what has more levels of folders than are counted may be of any size
+    most = most_names(limit)
+    return max(size.bytes / limit, size.names / most, 0.0 if size.whole or size.names > most else 2.0)
+
+
+def _room(size: Size, limit: int, *, full: bool) -> Room | None:
+    """What it may have besides; whoever is to make room needs some: deleting grows the log, a VACUUM copies all."""
+    if not limit:
+        return None
+    most = Room.all_of(limit)
+    return most if full else Room(most.bytes - size.bytes, most.names - size.names)
+
+
+def _words(kind: str, size: Size, limit: int) -> str:
+    used = f"{size.bytes / 1e6:.0f} MB of {limit / 1e6:.0f} MB of storage are used"
+    if size.names > _LOW * most_names(limit):
+        used += f", and {size.names:,} files and folders of the {most_names(limit):,} that have room there"
+    elif not size.whole:
+        used = "Its folders lie in each other too deeply to be measured"
     if kind == "storage_low":
         return f"{used}. At the limit it is put to sleep: delete records and files, or ask the operator for more room."
     return (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pocketfleet.domain.states import Process
 from pocketfleet.runtime.errands import carry_out
-from pocketfleet.runtime.sizes import Size, measure_folder, nameless_bytes
+from pocketfleet.runtime.sizes import MOST_NAMES, Size, measure_folder, most_names, nameless_bytes
 from pocketfleet.runtime.supervisor import SeenProcess
 
 log = logging.getLogger(__name__)
@@ -34,17 +34,16 @@ class Sizes:
     def __init__(
         self,
         instances: Path,
-        found: Callable[[str, int], None],
+        found: Callable[[str, Size], None],
         *,
-        limited: bool = False,
+        limit: Callable[[str], int] = lambda instance_id: 0,
         processes: Callable[[str], Iterable[int]] = lambda instance_id: (),
     ) -> None:
-        """`found`: takes an instance's id and its bytes; never blocks. `limited`: whether there is a limit of them.
+        """`found`: takes an instance's id and its size; never blocks. `limit`: bytes that it may have, 0 for any.
         `processes`: pids of an instance's, whose nameless files count."""
         self._instances = instances
         self._processes = processes
-        self._every, self._calmly = (EVERY_LIMITED, CALM_LIMITED) if limited else (EVERY, CALM)
-        self._first = min(FIRST, self._every)
+        self._limit = limit
         self._found = found
         self._awake: set[str] = set()
         #: monotonic, by instance id: when it is to be measured
@@ -58,7 +57,8 @@ class Sizes:
         instance_id, now = seen.instance_id, time.monotonic()
         if seen.process == Process.AWAKE:
             self._awake.add(instance_id)
-            self._want(instance_id, now + (self._every if instance_id in self._calm else self._first))
+            every = self._every(instance_id)
+            self._want(instance_id, now + (every if instance_id in self._calm else min(FIRST, every)))
         elif seen.process in (Process.ASLEEP, Process.FAILING) and instance_id in self._awake:
             self._awake.discard(instance_id)
             self._want(instance_id, now)
@@ -66,6 +66,11 @@ class Sizes:
     def changed(self, instance_id: str) -> None:
         """Its files may be others now."""
         self._want(instance_id, time.monotonic())
+
+    def limits_changed(self) -> None:
+        """Those that are awake may have less room than before."""
+        for instance_id in self._awake:
+            self.changed(instance_id)
 
     async def run(self) -> None:
         """Measure what is due, until cancelled."""
@@ -78,10 +83,15 @@ class Sizes:
             if size is None:
                 self._calm.pop(instance_id, None)
                 continue
-            self._calm[instance_id] = ended + self._calmly * (ended - began)
+            calmly = CALM_LIMITED if self._limit(instance_id) else CALM
+            self._calm[instance_id] = ended + calmly * (ended - began)
             if instance_id in self._awake:
-                self._want(instance_id, ended + self._every)
-            self._found(instance_id, size.bytes)
+                self._want(instance_id, ended + self._every(instance_id))
+            self._found(instance_id, size)
+
+    def _every(self, instance_id: str) -> float:
+        """Seconds between two measurements while it is awake."""
+        return EVERY_LIMITED if self._limit(instance_id) else EVERY
 
     def _want(self, instance_id: str, at: float) -> None:
         """At this time, or when it was due anyway; not before its calm is over."""
@@ -104,13 +114,14 @@ class Sizes:
     async def _measure(self, instance_id: str) -> Size | None:
         """None where there is nothing to measure: it is on its way to quarantine, or not made yet."""
         try:
-            size = await carry_out(partial(measure_folder, self._instances / instance_id))
+            most = most_names(self._limit(instance_id)) or MOST_NAMES
+            size = await carry_out(partial(measure_folder, self._instances / instance_id, most=most + 1))
             size.bytes += await asyncio.to_thread(nameless_bytes, self._processes(instance_id))
         except FileNotFoundError:
             return None
         except OSError as error:
             log.warning("files not measured: %s", error, extra={"instance": instance_id})
             return None
-        if not size.whole:
+        if not size.whole and not self._limit(instance_id):
             log.warning("too many files to measure: more than %d bytes", size.bytes, extra={"instance": instance_id})
         return size

@@ -6,6 +6,7 @@ PocketBase's own zips (`pb_data/backups`) are in no snapshot; they are moved ove
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from pocketfleet.runtime.disk import UNSUPPORTED, exchange, flush, flush_all, op
 from pocketfleet.runtime.errands import Errand
 from pocketfleet.runtime.manifest import Manifest
 from pocketfleet.runtime.own_files import take_own
+from pocketfleet.runtime.projects import mark_file, project_of
 
 #: Such a folder holds a copy that was not needed, or the data that a finished one replaced.
 PREFIX = ".replaced-"
@@ -181,8 +183,19 @@ def _keep_zips(replaced: Path, live: Path) -> None:
         target = _below(opened, live, make=True)
         for name in os.listdir(source):  # noqa: PTH208 - an open folder
             with contextlib.suppress(FileExistsError):
-                rename_new(source, target, name)
+                _move(source, target, name)
         os.fsync(target)
+
+
+def _move(source: int, target: int, name: str) -> None:
+    try:
+        rename_new(source, target, name)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # the new folder is counted by a project since
+        mark_file(source, name, project_of(target))
+        rename_new(source, target, name)
 
 
 def _below(opened: ExitStack, folder: Path, *, make: bool) -> int:

@@ -12,6 +12,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from pocketfleet.runtime.projects import hand_down_nothing
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: What unlinking a folder says, here and elsewhere.
 _IS_FOLDER = {errno.EISDIR, errno.EPERM}
@@ -96,6 +98,11 @@ def _move_up(inner: int, name: str, top: int, fresh: str) -> None:
         os.rename(name, fresh, src_dir_fd=inner, dst_dir_fd=top)
     except PermissionError:
         _unlock(inner, name)
+        os.rename(name, fresh, src_dir_fd=inner, dst_dir_fd=top)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        hand_down_nothing(top)
         os.rename(name, fresh, src_dir_fd=inner, dst_dir_fd=top)
 
 

@@ -15,7 +15,9 @@ from pocketfleet.runtime.errands import Errand
 
 #: Folders within folders, and names in all, beyond which nothing is counted: PocketBase makes three levels.
 _DEEPEST = 100
-_MOST = 1_000_000
+MOST_NAMES = 1_000_000
+#: Bytes of storage for which an instance may have one name: a file takes a block at least, however little is in it.
+_A_BLOCK = 4096
 #: What `st_blocks` counts, and how much more than its size a file may take before that counts instead.
 _BLOCK = 512
 _SLACK = 64 * 1024
@@ -59,7 +61,25 @@ class Size:
         self.bytes += taken if taken > known.st_size + _SLACK else known.st_size
 
 
-def measure_folder(folder: Path, errand: Errand, *, most: int = _MOST) -> Size:
+def most_names(storage: int) -> int:
+    """Files and folders that fit in so many bytes of storage; 0 for any."""
+    return storage // _A_BLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an instance may have besides what it has."""
+
+    bytes: int
+    names: int
+
+    @classmethod
+    def all_of(cls, storage: int) -> Room:
+        """So many bytes of storage, and as many names as fit there."""
+        return cls(storage, most_names(storage))
+
+
+def measure_folder(folder: Path, errand: Errand, *, most: int = MOST_NAMES) -> Size:
     """What is in it and below. May be called while it is written to: what comes or goes meanwhile may be missed.
 
     Raises FileNotFoundError where it is not there, Stopped once nobody waits, OSError.

@@ -294,7 +294,7 @@ async def test_counts_belong_to_the_hour_in_which_they_were_made(database: Datab
 
 async def test_sizes_are_measured_when_one_falls_asleep_and_when_its_files_changed(home: Path) -> None:
     found: list[tuple[str, int]] = []
-    measuring = Sizes(home, lambda key, size: found.append((key, size)))
+    measuring = Sizes(home, lambda key, size: found.append((key, size.bytes)))
     loop = asyncio.create_task(measuring.run())
     (home / "shop").mkdir()
     (home / "shop" / "data.db").write_bytes(b"x" * 100)

@@ -536,7 +536,7 @@ def test_only_operators_say_what_each_instance_may_use(served: Served, acme: Tea
     assert served.bearer(person("ana")).patch(path, json={"guest_limits": own}).status_code == 403
     changed = served.operator.patch(path, json={"guest_limits": own | {"open_files": None}}).json()
     config = served.config
-    counting = own | {"cpu_weight": 100, "open_files": config.instance_open_files, "file_bytes": 0}
+    counting = own | {"cpu_weight": 100, "open_files": config.instance_open_files, "file_bytes": 0, "storage": 0}
     assert (changed["guest_limits"], changed["resources"]) == (own, counting)
     # members see what counts, and the audit says who set it
     assert served.bearer(person("ben")).get(path).json()["resources"] == counting

@@ -22,6 +22,7 @@ FITTING: dict[str, tuple[float, ...]] = {
     "processes": (0, 64, 1_000_000),
     "open_files": (0, 256, 1_000_000),
     "file_bytes": (0, 16 * MIB, 2**40),
+    "storage": (0, 16 * MIB, 2**40),
 }
 REFUSED: dict[str, tuple[object, ...]] = {
     "memory": (64 * MIB - 1, 2**40 + 1, 10**400, -1, 1e9, "256MiB", True),
@@ -30,6 +31,7 @@ REFUSED: dict[str, tuple[object, ...]] = {
     "processes": (1, 63, 100.0, [100]),
     "open_files": (255, 1_000_001),
     "file_bytes": (16 * MIB - 1, {}),
+    "storage": (1, 2**40 + 1, 1e9),
 }
 
 
@@ -37,7 +39,7 @@ REFUSED: dict[str, tuple[object, ...]] = {
 def test_a_teams_number_is_in_place_of_the_servers(name: str, number: float) -> None:
     own = parse_guest_limits({name: number})
     assert own == {name: number}
-    server = GuestLimits(memory=5, cpus=6.0, processes=7, open_files=8, file_bytes=9)
+    server = GuestLimits(memory=5, cpus=6.0, processes=7, open_files=8, file_bytes=9, storage=10)
     found = server.overridden(own)
     assert getattr(found, name) == number
     assert [getattr(found, other) for other in NAMES if other != name] == [
@@ -55,8 +57,8 @@ def test_what_does_not_fit_is_refused_with_its_name(name: str, number: object) -
 def test_every_limit_is_tried_and_others_are_none() -> None:
     assert set(FITTING) == set(REFUSED) == set(NAMES)
     assert parse_guest_limits(dict.fromkeys(NAMES)) == {}
-    with pytest.raises(WrongSetting, match="There is no limit “storage”; there are memory, cpus"):
-        parse_guest_limits({"storage": 1})
+    with pytest.raises(WrongSetting, match="There is no limit “disk”; there are memory, cpus"):
+        parse_guest_limits({"disk": 1})
 
 
 def test_the_refusal_says_what_would_fit() -> None:
@@ -73,8 +75,10 @@ def test_the_refusal_says_what_would_fit() -> None:
 def test_the_server_has_a_setting_for_each_but_the_share(tmp_path: Path) -> None:
     settings = {field.name for field in fields(Config)}
     assert {f"instance_{name}" for name in NAMES} - settings == {"instance_cpu_weight"}
-    config = Config(home=tmp_path, instance_memory=70 * MIB, instance_cpus=0.5, instance_processes=100)
-    assert config.guest_limits == GuestLimits(70 * MIB, 0.5, 100, 100, config.instance_open_files, 0)
+    config = Config(
+        home=tmp_path, instance_memory=70 * MIB, instance_cpus=0.5, instance_processes=100, instance_storage=10**9
+    )
+    assert config.guest_limits == GuestLimits(70 * MIB, 0.5, 100, 100, config.instance_open_files, 0, 10**9)
 
 
 def test_go_collects_before_the_kernel_kills() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import struct
 from pathlib import Path
 
@@ -73,6 +75,23 @@ def test_limits_as_groups_of_version_2_take_them(tmp_path: Path) -> None:
     assert cgroups.ended_for_memory("one")
     assert not cgroups.ended_for_memory("two")
     assert cgroups.present() == {"one"}
+
+
+def test_joining_is_made_quick_where_the_kernel_knows_how() -> None:
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    tops = [Path(place) for _, place, kind, *_ in mounts if kind == "cgroup2"]
+    if os.geteuid() != 0 or not tops or tuple(map(int, platform.release().split(".")[:2])) < (6, 0):
+        pytest.skip("JOINING A GROUP QUICKLY IS NOT TESTED HERE: that takes root, cgroup2 and Linux 6.0")
+
+    def options() -> set[str]:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+        return {option for line in lines if line.split()[1] == str(tops[0]) for option in line.split()[3].split(",")}
+
+    before = options()
+    if not Cgroups("abcdef", dict.fromkeys(CONTROLLERS, tops[0]), version=2).quicken():
+        pytest.skip("JOINING A GROUP QUICKLY IS NOT TESTED HERE: this container may not say so")
+    assert options() == before | {"favordynmods"}
+    assert not Cgroups("abcdef", dict.fromkeys(CONTROLLERS, tops[0]), version=1).quicken()
 
 
 def test_a_group_of_version_1_is_joined_by_the_thread(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,10 +23,11 @@ CONTROLLERS = ("memory", "pids", "cpu")
 _PERIOD = 100_000
 #: Bytes: version 1 has no word for any number but the largest one, in pages.
 _UNLIMITED = 2**62
-#: Seconds in which what was killed is gone.
+#: Seconds in which what was killed is gone, and in which a file system is mounted anew.
 _DYING = 2.0
+_MOUNTING = 10.0
 #: Moving one thread instead of a process spares the kernel a wait for all processors, which is 11 ms here (Linux 6.18,
-#: cgroup_procs_write_start in kernel/cgroup/cgroup.c). Version 2 knows no such way.
+#: cgroup_procs_write_start in kernel/cgroup/cgroup.c). Version 2 knows no such way; see `quicken`.
 _JOINED_BY = {1: "tasks", 2: "cgroup.procs"}
 
 
@@ -71,6 +73,22 @@ class Cgroups:
                 f"Control groups cannot be made: {error.strerror} ({error.filename}). Run pocketfleet as root of the "
                 "machine, or of a container with a writable cgroup file system."
             ) from error
+
+    def quicken(self) -> bool:
+        """Spare whoever joins a group the wait for all processors, until the next boot; whether that is so now.
+
+        In version 2 alone, and from Linux 6.0 on (Documentation/admin-guide/cgroup-v2.rst, favordynmods): 0.6 ms
+        instead of some 10. Starting and ending a process takes a little longer then, on the whole machine.
+        """
+        if self._version != 2:
+            return False
+        top = self._tops["memory"]
+        if not _is_quick(top):
+            # through mount(8), which keeps the options that are set: the call alone would take them away
+            command = ["mount", "-o", "remount,favordynmods", str(top)]
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(command, capture_output=True, check=False, timeout=_MOUNTING)
+        return _is_quick(top)
 
     def make(self, instance_id: str, limits: GuestLimits) -> list[Path]:
         """A new group with these limits; the files that a process with one thread writes 0 to, to be in it.
@@ -149,6 +167,14 @@ class Cgroups:
 
     def _folder(self, controller: str, instance_id: str) -> Path:
         return self._tops[controller] / self._name / instance_id
+
+
+def _is_quick(top: Path) -> bool:
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, options, *_ = line.split()
+        if (place, kind) == (str(top), "cgroup2"):
+            return "favordynmods" in options.split(",")
+    return False
 
 
 def _hand_down(folder: Path) -> None:

@@ -25,6 +25,7 @@ from pocketfleet.runtime.sandbox.firewall import Firewall
 from pocketfleet.runtime.sandbox.jail import Cell, Programs, launch
 from pocketfleet.runtime.sandbox.networks import Networks
 from pocketfleet.runtime.sandbox.passage import Passage
+from pocketfleet.runtime.sandbox.quotas import Quotas
 from pocketfleet.runtime.sandbox.runner import Means
 from pocketfleet.runtime.sandbox.threads import in_own_thread, leave_network
 
@@ -59,7 +60,7 @@ def means(config: Config) -> Means:
     networks = Networks(mark)
     passage = Passage(networks.prefix, _where("iptables"))
     firewall = Firewall(mark, networks.prefix, config.run, _program("nft", "nftables"), passage)
-    return Means(_programs(config), Cgroups.found(mark), networks, firewall)
+    return Means(_programs(config), Cgroups.found(mark), networks, firewall, Quotas(config.instances))
 
 
 def check(config: Config) -> None:

@@ -65,6 +65,7 @@ class ResourcesOut(Schema):
     processes: int = Field(description="Processes and threads.")
     open_files: int = Field(description="Of each process.")
     file_bytes: int = Field(description="Bytes of one file.")
+    storage: int = Field(description="Bytes of all its files; over them it sleeps until there is room.")
 
 
 class TeamOut(TeamRowOut):
@@ -80,8 +81,8 @@ class TeamOut(TeamRowOut):
     limits: TrafficLimitsOut = Field(description="What counts for its instances.")
     guest_limits: dict[str, int | float] = Field(description="What each of its instances may use, its own, by name.")
     resources: ResourcesOut | None = Field(
-        description="What counts: `cpus` and `cpu_weight` at once, the rest from an instance's next start. Null where "
-        "this server has no sandbox to hold them to it."
+        description="What counts: `cpus`, `cpu_weight`, `storage` at once, others from an instance's next start. Null "
+        "where this server has no sandbox to hold them to it."
     )
     trusted: list[str] = Field(description="Addresses and networks with higher limits, that may say for whom they ask.")
     people: list[MemberOut]
