@@ -43,7 +43,7 @@ class CountedDisk:
             except FileNotFoundError:
                 self.why_not = f"there is no {command[0]}"
             except subprocess.CalledProcessError as error:
-                self.why_not = f"{command[0]} says: {error.stderr.decode(errors='replace').strip()[:200]}"
+                self.why_not = f"{command[0]} says: {error.stderr.decode(errors='replace').partition(chr(10))[0]}"
             if self.why_not:
                 return False
         if held and not self._holds():

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -134,6 +135,48 @@ def fill(order: dict[str, int]) -> dict[str, str]:
             time.sleep(order["seconds"])
             os._exit(0)
     return {"named": outcome, "nameless": ghostly}
+
+
+def pour(count: int) -> dict[str, Any]:
+    """Write up to so many bytes to one file, as fast as that goes; how many went, and why no more."""
+    chunk, poured, outcome = b"x" * (1 << 20), 0, "done"
+    with open("junk", "wb", buffering=0) as opened:
+        while poured < count and outcome == "done":
+            try:
+                poured += opened.write(chunk)
+            except OSError as error:
+                outcome = _word(error)
+    return {"poured": poured, "outcome": outcome}
+
+
+def litter(count: int) -> dict[str, Any]:
+    """Make up to so many files with nothing in them; how many, and why no more."""
+    os.makedirs("litter", exist_ok=True)
+    made, outcome = 0, "done"
+    while made < count and outcome == "done":
+        outcome = _outcome(lambda number=made: os.close(os.open(f"litter/{number}", os.O_CREAT | os.O_WRONLY)))
+        made += outcome == "done"
+    return {"made": made, "outcome": outcome}
+
+
+def uncount(project: int) -> dict[str, Any]:
+    """Have one's files counted by another project, or what is made from now on by none."""
+    found: dict[str, Any] = {}
+    for name in (".", "pb_data/data.db"):
+        opened = os.open(name, os.O_RDONLY)
+        try:
+            flags, size, extents, known, share = struct.unpack("=IIIII8x", fcntl.ioctl(opened, 0x801C581F, bytes(28)))
+            found[name] = {"project": known, "handed down": bool(flags & 0x200)}
+            for what, given in {
+                "another": (flags, size, extents, project, share),
+                "none": (flags, size, extents, 0, share),
+                "no longer handed down": (flags & ~0x200, size, extents, known, share),
+            }.items():
+                packed = struct.pack("=IIIII8x", *given)
+                found[name][what] = _outcome(fcntl.ioctl, opened, 0x401C5820, packed)
+        finally:
+            os.close(opened)
+    return found
 
 
 def calls(numbers: list[int]) -> dict[int, str]:

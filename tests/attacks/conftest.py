@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import tempfile
@@ -60,7 +61,13 @@ class Scene:
 @pytest.fixture(scope="session")
 def scene() -> Iterator[Scene]:
     """Both are awake, and the attacker has brought a Python."""
-    home = Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp"))
+    with made_scene(Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp"))) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def made_scene(home: Path) -> Iterator[Scene]:
+    """The same in this home, which is there and empty."""
     limits: dict[str, Any] = {"instance_memory": MEMORY, "instance_processes": 100, "instance_storage": STORAGE}
     server = Server(home, counted=False, sandbox="on", idle_timeout=3600, log_bytes=1_000_000, **limits)
     try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pocketfleet.config import Config
 from pocketfleet.runtime import guest
-from pocketfleet.runtime.disk import remove_tree
+from pocketfleet.runtime.disk import flush, remove_tree
 
 #: Names inside `home/quarantine/<id>`.
 _INSTANCE = "instance"
@@ -18,7 +17,7 @@ def make_folders(config: Config, instance_id: str) -> None:
     """The tenant's folders and the one for its logs; those that are there stay as they are."""
     guest.make_folders(config.instances / instance_id)
     (config.logs / instance_id).mkdir(mode=0o700, parents=True, exist_ok=True)
-    _flush(config.instances)
+    flush(config.instances)
 
 
 def remove_folders(config: Config, instance_id: str) -> None:
@@ -34,8 +33,8 @@ def to_quarantine(config: Config, instance_id: str) -> None:
     for here, there in _moves(config, instance_id):
         if here.exists() and not there.exists():
             here.rename(there)
-    _flush(quarantine)
-    _flush(config.instances)
+    flush(quarantine)
+    flush(config.instances)
 
 
 def from_quarantine(config: Config, instance_id: str) -> None:
@@ -46,7 +45,7 @@ def from_quarantine(config: Config, instance_id: str) -> None:
             remove_tree(here)
             there.rename(here)
     remove_tree(config.quarantine_folder / instance_id)
-    _flush(config.instances)
+    flush(config.instances)
 
 
 def purge_quarantine(config: Config, instance_id: str) -> None:
@@ -61,11 +60,3 @@ def _moves(config: Config, instance_id: str) -> list[tuple[Path, Path]]:
         (config.instances / instance_id, quarantine / _INSTANCE),
         (config.logs / instance_id, quarantine / _LOGS),
     ]
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from pocketfleet.config import Config
 from pocketfleet.errors import DiskTrouble, PocketfleetError, ReleaseUnusable
+from pocketfleet.runtime.disk import flush
 from pocketfleet.runtime.sources import OfferedAt, Progress, Source
 from pocketfleet.runtime.sources.archives import sha256_of
 
@@ -187,7 +188,7 @@ class ReleaseStore:
             )
         _write_record(ready / _RECORD, offer, sha256)
         for path in (ready / EXECUTABLE, ready / _RECORD, ready):
-            _flush(path)
+            flush(path)
         self._rename(ready, offer.version, sha256)
         self._verified.add(offer.version)
         return Fetched(offer.version, offer.source, sha256, self._home(offer.version) / EXECUTABLE)
@@ -203,7 +204,7 @@ class ReleaseStore:
                 self._put_aside(version)
                 ready.rename(self._home(version))
             # else another process was faster with the very same
-        _flush(self._folder)
+        flush(self._folder)
 
     def _put_aside(self, version: str) -> None:
         aside = self._temporary()
@@ -296,14 +297,6 @@ def _write_record(path: Path, offer: OfferedAt, sha256: str) -> None:
         "sha256": sha256,
     }
     path.write_text(json.dumps(noted, indent=1) + "\n")
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_alive(pid: int) -> bool:
