@@ -104,7 +104,8 @@ class Limits:
         used = _used(size, limit)
         full = used > 1
         self._fleet.is_full(instance_id, full)
-        self._bound(instance_id, _room(size, limit, full=full))
+        excused = full and not self._fleet.must_make_room(instance_id)
+        self._bound(instance_id, _room(size, limit, excused=excused))
         kind = "storage_full" if full else "storage_low" if used > _LOW else ""
         if kind != self._told.get(instance_id, "") and kind:
             self._put(instance_id, kind, _words(kind, size, limit))
@@ -128,12 +129,15 @@ def _used(size: Size, limit: int) -> float:
     return max(size.bytes / limit, size.names / most, 0.0 if size.whole or size.names > most else 2.0)
 
 
-def _room(size: Size, limit: int, *, full: bool) -> Room | None:
-    """What it may have besides; whoever is to make room needs some: deleting grows the log, a VACUUM copies all."""
+def _room(size: Size, limit: int, *, excused: bool) -> Room | None:
+    """What it may have besides; less than nothing where it has more.
+
+    `excused`: it is to make room, and needs some for that: deleting grows the log, and a VACUUM copies the database.
+    """
     if not limit:
         return None
     most = Room.all_of(limit)
-    return most if full else Room(most.bytes - size.bytes, most.names - size.names)
+    return most if excused else Room(most.bytes - size.bytes, most.names - size.names)
 
 
 def _words(kind: str, size: Size, limit: int) -> str:

@@ -68,7 +68,7 @@ def most_names(storage: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What an instance may have besides what it has."""
+    """What an instance may have besides what it has; less than nothing where it has more than it may."""
 
     bytes: int
     names: int

@@ -25,6 +25,10 @@ class Fleet:
     def __init__(self, storage: int) -> None:
         self.storage = storage
         self.full: dict[str, bool] = {}
+        self.excused = False
+
+    def must_make_room(self, instance_id: str) -> bool:
+        return self.full[instance_id] and not self.excused
 
     def guest_limits(self, instance_id: str) -> GuestLimits:
         if instance_id != "one":
@@ -110,11 +114,13 @@ def test_what_lies_too_deep_to_be_measured_is_not_free() -> None:
 def test_the_kernel_is_told_what_is_left() -> None:
     of, fleet, rooms = limits(409_600)
     of.measured("one", Size(9_600, 40))
-    of.measured("one", Size(500_000, 40))
+    of.measured("one", Size(500_000, 140))
+    fleet.excused = True
+    of.renew_all()
     fleet.storage = 0
     of.renew_all()
-    # one that is full may take as much again once it is to make room
-    assert rooms == [Room(400_000, 60), Room(409_600, 100), None]
+    # whoever is over it gets nothing more, and as much again once it is to make room
+    assert rooms == [Room(400_000, 60), Room(-90_400, -40), Room(409_600, 100), None]
     assert not fleet.full["one"]
 
 

@@ -73,7 +73,9 @@ class Quotas:
             if room is None:
                 self._set(project, 0, 0)
             else:
-                self._set(project, used + room.bytes + SLACK, count + room.names + _SLACK_NAMES)
+                # 0 is no limit for the kernel
+                most = (used + room.bytes + SLACK, count + room.names + _SLACK_NAMES)
+                self._set(project, *(max(1, each) for each in most))
         except OSError as error:
             _log.warning("storage of project %d not held by the file system: %s", project, error.strerror)
 
