@@ -57,7 +57,6 @@ class CountedDisk:
 
     def _holds(self) -> bool:
         quotas = Quotas(self.place)
-        quotas.prepare()
-        works = quotas.works
+        works = not quotas.open()
         quotas.close()
         return works

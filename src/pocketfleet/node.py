@@ -19,7 +19,7 @@ from pocketfleet.config import Config, load
 from pocketfleet.errors import HomeInUse, PocketfleetError
 from pocketfleet.routing.entrance import Entrance
 from pocketfleet.routing.gate import Gate, Go, Question, Refuse
-from pocketfleet.runtime.sizes import Size
+from pocketfleet.runtime.sizes import Measured
 from pocketfleet.runtime.surroundings import Open, SeenProcess
 
 log = logging.getLogger("pocketfleet.node")
@@ -104,6 +104,7 @@ class Node:
             self._measured,
             limit=self.fleet.storage,
             processes=self.sandbox.processes if self.sandbox else lambda instance_id: (),
+            counted=self.sandbox.walls.counted if self.sandbox else lambda instance_id: None,
         )
         self.logs = LogKeeper(config)
         self.gate = Gate(
@@ -123,8 +124,13 @@ class Node:
             log=self.logs.of,
             config=config,
         )
-        bound = self.sandbox.bound if self.sandbox else lambda *_: None
-        self.limits = Limits(self.fleet, self.supervisor, self.database, bound)
+        self.limits = Limits(
+            self.fleet,
+            self.supervisor,
+            self.database,
+            bound=self.sandbox.walls.bound if self.sandbox else lambda *_: None,
+            measure=self.sizes.changed,
+        )
         self.sweeper = IdleSweeper(self.supervisor, self.counters, self.gate, self.fleet.idle_timeout)
         self.places = TeamPlaces(self.fleet, self.supervisor, self.sweeper)
         self.resolver = Resolver(self.fleet, self.supervisor, self.places, WakeBounds(config, self.supervisor))
@@ -226,7 +232,6 @@ class Node:
             await self.fleet.renew_limits()
             self.processor_time.renew_all()
             self.limits.renew_all()
-            self.sizes.limits_changed()
             self.reconciler.limits_changed()
         if any(kind == "addresses" for _, kind, _ in changes):
             await self.fleet.renew_addresses()
@@ -271,9 +276,11 @@ class Node:
         self.limits.seen(seen)
         self.processor_time.seen(seen)
 
-    def _measured(self, instance_id: str, size: Size) -> None:
-        self.usage.measured(instance_id, size.bytes)
-        self.limits.measured(instance_id, size)
+    def _measured(self, instance_id: str, measured: Measured) -> None:
+        self.usage.measured(instance_id, measured.amount.bytes)
+        if self.sandbox is not None:
+            self.sandbox.walls.measured(instance_id, measured)
+        self.limits.measured(instance_id, measured)
 
     def _restores(self, instance_id: str) -> None:
         self.supervisor.expect_restart(instance_id)

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from pocketfleet.domain.addresses import user_of
+from pocketfleet.runtime.disk import opened_folder
 from pocketfleet.runtime.projects import mark
-from pocketfleet.runtime.sandbox.quotas import SLACK, Quotas
-from pocketfleet.runtime.sizes import Room
+from pocketfleet.runtime.sandbox.quotas import Quotas
+from pocketfleet.runtime.sandbox.walls import SLACK
+from pocketfleet.runtime.sizes import Amount, most_names
 from tests.attacks.conftest import STORAGE, Scene, made_scene
 from tests.projects import CountedDisk
 from tests.sandboxes import needs_sandbox
@@ -82,7 +84,7 @@ def made_well(scene: Scene, *junk: str) -> None:
 
 def test_more_than_the_wall_is_never_on_the_disk(scene: Scene) -> None:
     found = scene.attack("pour", 1_500_000_000)
-    most = STORAGE + SLACK + _ELSE
+    most = STORAGE + SLACK.bytes + _ELSE
     assert found["outcome"] in _REFUSED
     assert found["poured"] < most
     assert taken(scene.server.folder(scene.attacker)) < most
@@ -92,7 +94,7 @@ def test_more_than_the_wall_is_never_on_the_disk(scene: Scene) -> None:
 def test_many_files_are_bounded_too(scene: Scene) -> None:
     found = scene.attack("litter", 200_000)
     assert found["outcome"] in _REFUSED
-    assert found["made"] < STORAGE // 4096 + 15_000
+    assert found["made"] < most_names(STORAGE) + SLACK.names + 2_000
     made_well(scene, "litter")
 
 
@@ -111,25 +113,29 @@ def test_the_wall_is_gone_where_nothing_runs(scene: Scene) -> None:
     with scene.server.client(scene.attacker) as client:
         assert client.get("/api/health").status_code == 200
     folder = scene.server.folder(scene.attacker)
-    assert os.statvfs(folder).f_blocks * os.statvfs(folder).f_frsize < 2 * (STORAGE + SLACK)
+    assert os.statvfs(folder).f_blocks * os.statvfs(folder).f_frsize < 2 * (STORAGE + SLACK.bytes)
     scene.server.cli("sleep", scene.attacker)
     assert os.statvfs(folder).f_blocks * os.statvfs(folder).f_frsize > 1_500_000_000
 
 
-def test_a_limit_is_what_is_left_and_some_more(disk: Path) -> None:
-    """What the kernel counts already does not matter."""
+def test_a_limit_is_in_force_at_once(disk: Path) -> None:
+    """And what is known of a project that nobody has heard of is nothing."""
     folder, project = disk / "alone", 3_000_000_000
     folder.mkdir()
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    mark(opened, project)
-    os.close(opened)
     quotas = Quotas(disk)
-    quotas.prepare()
+    assert quotas.open() == ""
     try:
+        assert quotas.used(project) == Amount(0, 0)
+        with opened_folder(folder) as opened:
+            mark(opened, project)
         (folder / "before").write_bytes(bytes(30_000_000))
-        quotas.hold(project, Room(1_000_000, 10))
+        os.sync()
+        used = quotas.used(project)
+        assert 30_000_000 <= used.bytes < 31_000_000
+        assert used.names == 2
+        quotas.hold(project, used + Amount(1_000_000, 10))
         room = os.statvfs(folder)
-        assert 0 < room.f_bavail * room.f_frsize - SLACK < 3_000_000
+        assert 0 < room.f_bavail * room.f_frsize <= 1_001_024
         quotas.hold(project, None)
         assert os.statvfs(folder).f_bavail * room.f_frsize > 1_000_000_000
     finally:

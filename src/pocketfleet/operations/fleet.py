@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -152,8 +153,13 @@ class Fleet:
         return facts.idle_timeout if facts.idle_timeout is not None else self._config.idle_timeout
 
     def guest(self, instance_id: str) -> Guest:
-        """What a runner needs to start it. Raises InstanceNotFound, ReleaseUnusable, SecretsSealed."""
+        """What a runner needs to start it. Raises InstanceNotFound, ReleaseUnusable, SecretsSealed.
+
+        While an operation holds it, its storage has no limit: what was replaced lies beside what is tried, and no
+        request gets through.
+        """
         facts = self.facts(instance_id)
+        may_use = self.guest_limits(facts.id)
         return Guest(
             instance_id=facts.id,
             release=facts.release,
@@ -165,7 +171,7 @@ class Fleet:
             dev=facts.dev,
             log_folder=self._config.logs / facts.id,
             run_folder=self._config.run,
-            limits=self.guest_limits(facts.id),
+            limits=replace(may_use, storage=0) if facts.hold else may_use,
         )
 
     async def _load_limits(self) -> None:

@@ -17,7 +17,7 @@ from pocketfleet.actions import events
 from pocketfleet.errors import InstanceNotFound
 from pocketfleet.operations.database import Database
 from pocketfleet.operations.fleet import Fleet
-from pocketfleet.runtime.sizes import Room, Size, most_names
+from pocketfleet.runtime.sizes import Amount, Measured, most_names
 from pocketfleet.runtime.supervisor import SeenProcess, Supervisor
 
 log = logging.getLogger(__name__)
@@ -46,35 +46,45 @@ class Limits:
         fleet: Fleet,
         supervisor: Supervisor,
         database: Database,
-        bound: Callable[[str, Room | None], None] = lambda instance_id, room: None,
+        *,
+        bound: Callable[[str, Amount | None], None] = lambda instance_id, most: None,
+        measure: Callable[[str], None] = lambda instance_id: None,
     ) -> None:
-        """`bound`: holds an instance that runs to so much more than it has now, None for any number."""
+        """`bound`: holds an instance to so much in all, None for any amount. `measure`: has it measured soon."""
         self._fleet = fleet
         self._supervisor = supervisor
         self._database = database
         self._bound = bound
-        #: as it was measured last, by instance id
-        self._sizes: dict[str, Size] = {}
+        self._measure = measure
+        #: as it was measured last, and the limit that it was judged by, by instance id
+        self._measured: dict[str, Measured] = {}
+        self._judged: dict[str, int] = {}
         #: what was told of each instance's storage last
         self._told: dict[str, str] = {}
         #: monotonic, by instance id
         self._died: dict[str, float] = {}
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
 
-    def measured(self, instance_id: str, size: Size) -> None:
-        """An instance's files are so large now."""
-        self._sizes[instance_id] = size
+    def measured(self, instance_id: str, measured: Measured) -> None:
+        """What an instance's files take now."""
+        self._measured[instance_id] = measured
         self._judge(instance_id)
 
     def renew(self, ids: Iterable[str]) -> None:
-        """These may have another limit than before."""
+        """These may have another limit than before, or be excused now."""
         for instance_id in ids:
-            if instance_id in self._sizes:
+            if (measured := self._measured.get(instance_id)) is None:
+                continue
+            before, now = self._judged.get(instance_id, 0), self._fleet.storage(instance_id)
+            if now and (not before or (now != before and not measured.whole)):
+                # what is known of it is old, or was not looked through to its end
+                self._measure(instance_id)
+            else:
                 self._judge(instance_id)
 
     def renew_all(self) -> None:
         """Some team's limits may have changed."""
-        self.renew(list(self._sizes))
+        self.renew([key for key in self._measured if self._fleet.storage(key) != self._judged.get(key)])
 
     def seen(self, seen: SeenProcess) -> None:
         """What became of an instance's process."""
@@ -100,19 +110,19 @@ class Limits:
         except InstanceNotFound:
             self._forget(instance_id)
             return
-        size = self._sizes[instance_id]
-        used = _used(size, limit)
+        measured, self._judged[instance_id] = self._measured[instance_id], limit
+        used = _used(measured, limit)
         full = used > 1
         self._fleet.is_full(instance_id, full)
         excused = full and not self._fleet.must_make_room(instance_id)
-        self._bound(instance_id, _room(size, limit, excused=excused))
+        self._bound(instance_id, _most(limit, excused=excused))
         kind = "storage_full" if full else "storage_low" if used > _LOW else ""
         if kind != self._told.get(instance_id, "") and kind:
-            self._put(instance_id, kind, _words(kind, size, limit))
+            self._put(instance_id, kind, _words(kind, measured, limit))
         self._told[instance_id] = kind
 
     def _forget(self, instance_id: str) -> None:
-        for known in (self._sizes, self._told, self._died):
+        for known in (self._measured, self._judged, self._told, self._died):
             known.pop(instance_id, None)
 
     def _put(self, instance_id: str, kind: str, text: str) -> None:
@@ -120,31 +130,32 @@ class Limits:
         self._events.put_nowait(_Event(instance_id, kind, text, weight))
 
 
-def _used(size: Size, limit: int) -> float:
+def _used(measured: Measured, limit: int) -> float:
     """The part of its storage, in bytes or in names; 0 without a limit."""
     if not limit:
         return 0.0
-    # what has more levels of folders than are counted may be of any size
-    most = most_names(limit)
-    return max(size.bytes / limit, size.names / most, 0.0 if size.whole or size.names > most else 2.0)
+    # what lies below so many levels of folders may be of any size
+    deep = 2.0 if measured.too_deep else 0.0
+    return max(measured.amount.bytes / limit, measured.amount.names / most_names(limit), deep)
 
 
-def _room(size: Size, limit: int, *, excused: bool) -> Room | None:
-    """What it may have besides; less than nothing where it has more.
+def _most(limit: int, *, excused: bool) -> Amount | None:
+    """What it may have in all.
 
     `excused`: it is to make room, and needs some for that: deleting grows the log, and a VACUUM copies the database.
     """
     if not limit:
         return None
-    most = Room.all_of(limit)
-    return most if excused else Room(most.bytes - size.bytes, most.names - size.names)
+    most = Amount.of(limit)
+    return most + most if excused else most
 
 
-def _words(kind: str, size: Size, limit: int) -> str:
-    used = f"{size.bytes / 1e6:.0f} MB of {limit / 1e6:.0f} MB of storage are used"
-    if size.names > _LOW * most_names(limit):
-        used += f", and {size.names:,} files and folders of the {most_names(limit):,} that have room there"
-    elif not size.whole:
+def _words(kind: str, measured: Measured, limit: int) -> str:
+    size, names, most = measured.amount.bytes, measured.amount.names, most_names(limit)
+    used = f"{size / 1e6:.0f} MB of {limit / 1e6:.0f} MB of storage are used"
+    if names > _LOW * most:
+        used += f", and {names:,} files and folders, where there may be {most:,}"
+    elif measured.too_deep:
         used = "Its folders lie in each other too deeply to be measured"
     if kind == "storage_low":
         return f"{used}. At the limit it is put to sleep: delete records and files, or ask the operator for more room."

@@ -67,7 +67,7 @@ async def _rehearse(work: Work, data: Path, old: str, new: str, brought: Brought
     folder = tools.config.home / "rehearsals" / f"{work.operation_id}-{new}"
     await asyncio.to_thread(remove_quietly, folder)
     request = Request(
-        storage=guest.limits.storage,
+        storage=tools.fleet.storage(work.instance_id),
         snapshot=data,
         work=folder,
         old=Release(old, tools.store.path(old)),

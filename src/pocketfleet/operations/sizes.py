@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from pocketfleet.domain.states import Process
-from pocketfleet.runtime.errands import carry_out
-from pocketfleet.runtime.sizes import MOST_NAMES, Size, measure_folder, most_names, nameless_bytes
+from pocketfleet.runtime.errands import Errand, carry_out
+from pocketfleet.runtime.sizes import MOST_NAMES, Amount, Measured, measure_folder, most_names, nameless_bytes
 from pocketfleet.runtime.supervisor import SeenProcess
 
 log = logging.getLogger(__name__)
@@ -34,16 +34,18 @@ class Sizes:
     def __init__(
         self,
         instances: Path,
-        found: Callable[[str, Size], None],
+        found: Callable[[str, Measured], None],
         *,
         limit: Callable[[str], int] = lambda instance_id: 0,
         processes: Callable[[str], Iterable[int]] = lambda instance_id: (),
+        counted: Callable[[str], Amount | None] = lambda instance_id: None,
     ) -> None:
-        """`found`: takes an instance's id and its size; never blocks. `limit`: bytes that it may have, 0 for any.
-        `processes`: pids of an instance's, whose nameless files count."""
+        """`found`: takes an instance's id and what was found; never blocks. `limit`: bytes that it may have, 0 for any.
+        `processes`: pids of an instance's, whose nameless files count. `counted`: what the kernel counts as its."""
         self._instances = instances
         self._processes = processes
         self._limit = limit
+        self._counted = counted
         self._found = found
         self._awake: set[str] = set()
         #: monotonic, by instance id: when it is to be measured
@@ -66,11 +68,6 @@ class Sizes:
     def changed(self, instance_id: str) -> None:
         """Its files may be others now."""
         self._want(instance_id, time.monotonic())
-
-    def limits_changed(self) -> None:
-        """Those that are awake may have less room than before."""
-        for instance_id in self._awake:
-            self.changed(instance_id)
 
     async def run(self) -> None:
         """Measure what is due, until cancelled."""
@@ -111,17 +108,25 @@ class Sizes:
                 async with asyncio.timeout(wait):
                     await self._news.wait()
 
-    async def _measure(self, instance_id: str) -> Size | None:
+    async def _measure(self, instance_id: str) -> Measured | None:
         """None where there is nothing to measure: it is on its way to quarantine, or not made yet."""
+        limit = self._limit(instance_id)
         try:
-            most = most_names(self._limit(instance_id)) or MOST_NAMES
-            size = await carry_out(partial(measure_folder, self._instances / instance_id, most=most + 1))
-            size.bytes += await asyncio.to_thread(nameless_bytes, self._processes(instance_id))
+            measured = await carry_out(partial(self._look, instance_id, most_names(limit) + 1 if limit else MOST_NAMES))
         except FileNotFoundError:
             return None
         except OSError as error:
             log.warning("files not measured: %s", error, extra={"instance": instance_id})
             return None
-        if not size.whole and not self._limit(instance_id):
-            log.warning("too many files to measure: more than %d bytes", size.bytes, extra={"instance": instance_id})
-        return size
+        if not measured.whole and not limit:
+            size = measured.amount.bytes
+            log.warning("too many files to measure: more than %d bytes", size, extra={"instance": instance_id})
+        return measured
+
+    def _look(self, instance_id: str, most: int, errand: Errand) -> Measured:
+        before = self._counted(instance_id)
+        size = measure_folder(self._instances / instance_id, errand, most=most)
+        nameless = nameless_bytes(self._processes(instance_id))
+        after = self._counted(instance_id)
+        counted = (before, after) if before is not None and after is not None else None
+        return Measured(Amount(size.bytes + nameless, size.names), size.whole, size.too_deep, counted)

@@ -76,6 +76,9 @@ class Registry(Protocol):
     def guest(self, instance_id: str) -> Guest:
         """Raises InstanceNotFound, ReleaseUnusable."""
 
+    def storage(self, instance_id: str) -> int:
+        """Bytes that an instance's files may have; 0 for any."""
+
     def may_run(self, instance_id: str) -> bool:
         """Whether it exists, is complete, switched on and not suspended."""
 

@@ -13,12 +13,10 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pocketfleet.runtime.disk import opened_folder
 from pocketfleet.runtime.guest import FOLDERS
-from pocketfleet.runtime.projects import mark, mark_file, project_of
 
 _log = logging.getLogger(__name__)
 
@@ -30,25 +28,23 @@ _MAY_SEARCH = 1 << 2
 _DEEPEST = 100
 
 
-def own(folder: Path, user: int, *, project: int = 0, whole: bool = False) -> None:
+def own(folder: Path, user: int, *, whole: bool = False) -> None:
     """Every file below is this user's afterwards. Some dozen microseconds where it was. The caller holds its lock.
 
-    `project`: the one that they are all counted by, too (projects.py); 0 for whichever they are. `whole`: each is
-    looked at, whatever the mark says.
+    `whole`: each is looked at, whatever the mark says.
 
-    Links are not followed, and counted by no project. A file that has another name outside of the folder stays whose
-    it is: its tenant may have linked somebody else's there while nothing held it. Raises OSError.
+    Links are not followed. A file that has another name outside of the folder stays whose it is: its tenant may have
+    linked somebody else's there while nothing held it. Raises OSError.
     """
-    to = _Owner(user, project)
     with opened_folder(folder) as here:
-        if to.has(here) and not whole:
-            _own_top(here, to)
+        if os.fstat(here).st_uid == user and not whole:
+            _own_top(here, user)
             return
         _log.debug("giving its files to user %d", user, extra={"instance": folder.name})
         names: dict[tuple[int, int], list[int]] = {}
-        _own_all(here, to, 1, names)
-        _own_several(folder, to, names)
-        to.take_folder(here)
+        _own_all(here, user, 1, names)
+        _own_several(folder, user, names)
+        os.fchown(here, user, _group(user))
 
 
 def disown(folder: Path) -> None:
@@ -84,50 +80,25 @@ def _group(user: int) -> int:
     return os.getegid() if user == os.geteuid() else user
 
 
-@dataclass(frozen=True, slots=True)
-class _Owner:
-    """Whose files are to be, and by which project they are to be counted; 0 for whichever they are."""
-
-    user: int
-    project: int
-
-    def has(self, folder: int) -> bool:
-        """Whether an open folder says so; where it does, so do those within."""
-        return os.fstat(folder).st_uid == self.user and (not self.project or project_of(folder) == self.project)
-
-    def take_folder(self, folder: int) -> None:
-        """An open one; the owner last, who is the mark of all that is in it."""
-        if self.project:
-            mark(folder, self.project)
-        os.fchown(folder, self.user, _group(self.user))
-
-    def take(self, folder: int, name: str, known: os.stat_result) -> None:
-        """A file, or what else has a name in an open folder."""
-        if known.st_uid != self.user:
-            os.chown(name, self.user, _group(self.user), dir_fd=folder, follow_symlinks=False)
-        if self.project and stat.S_ISREG(known.st_mode):
-            mark_file(folder, name, self.project)
-
-
-def _own_top(here: int, to: _Owner) -> None:
+def _own_top(here: int, user: int) -> None:
     """What we ourselves may have made: the folders, and what lies beside the databases."""
     for name in FOLDERS:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened_folder(name, here) as inner:
-            if not to.has(inner):
-                _own_all(inner, to, 2, {})
-                to.take_folder(inner)
+            if os.fstat(inner).st_uid != user:
+                _own_all(inner, user, 2, {})
+                os.fchown(inner, user, _group(user))
             elif name == "pb_data":
-                _own_entries(inner, to)
+                _own_entries(inner, user)
 
 
-def _own_entries(here: int, to: _Owner) -> None:
+def _own_entries(here: int, user: int) -> None:
     for entry in os.scandir(here):
         known = entry.stat(follow_symlinks=False)
-        if known.st_uid != to.user and (stat.S_ISDIR(known.st_mode) or known.st_nlink == 1):
-            os.chown(entry.name, to.user, _group(to.user), dir_fd=here, follow_symlinks=False)
+        if known.st_uid != user and (stat.S_ISDIR(known.st_mode) or known.st_nlink == 1):
+            os.chown(entry.name, user, _group(user), dir_fd=here, follow_symlinks=False)
 
 
-def _own_all(here: int, to: _Owner, level: int, names: dict[tuple[int, int], list[int]]) -> None:
+def _own_all(here: int, user: int, level: int, names: dict[tuple[int, int], list[int]]) -> None:
     """Folders after what is in them; `names` takes those that have several."""
     with os.scandir(here) as entries:
         for entry in entries:
@@ -135,27 +106,28 @@ def _own_all(here: int, to: _Owner, level: int, names: dict[tuple[int, int], lis
             if stat.S_ISDIR(known.st_mode):
                 if level < _DEEPEST:
                     with opened_folder(entry.name, here) as inner:
-                        _own_all(inner, to, level + 1, names)
-                        to.take_folder(inner)
+                        _own_all(inner, user, level + 1, names)
+                        os.fchown(inner, user, _group(user))
             elif known.st_nlink > 1:
                 names.setdefault((known.st_dev, known.st_ino), []).append(known.st_nlink)
-            else:
-                to.take(here, entry.name, known)
+            elif known.st_uid != user:
+                os.chown(entry.name, user, _group(user), dir_fd=here, follow_symlinks=False)
 
 
-def _own_several(folder: Path, to: _Owner, names: dict[tuple[int, int], list[int]]) -> None:
+def _own_several(folder: Path, user: int, names: dict[tuple[int, int], list[int]]) -> None:
     """Those all of whose names are in here."""
     inside = {key for key, found in names.items() if len(found) >= found[0]}
     for key in names.keys() - inside:
         _log.warning("a file with another name outside stays its owner's: inode %d", key[1])
     if not inside:
         return
-    for _, _, files, here in os.fwalk(folder):
+    for top, _, files in os.walk(folder):
         for name in files:
+            path = Path(top) / name
             with contextlib.suppress(FileNotFoundError):
-                known = os.stat(name, dir_fd=here, follow_symlinks=False)
+                known = path.lstat()
                 if (known.st_dev, known.st_ino) in inside:
-                    to.take(here, name, known)
+                    os.chown(path, user, _group(user), follow_symlinks=False)
 
 
 def _raise_capability(which: int) -> None:

@@ -1,7 +1,8 @@
 """Projects, by which a file system counts whose room a file takes: what is marked, and what is made there afterwards.
 
 A folder that is marked hands its project down to what is made in it. Into such a one the kernel lets nobody rename or
-link what is another project's (EXDEV); out of it everything may go.
+link what is another project's (EXDEV); out of it everything may go. Whoever owns a file may say what it is counted by,
+unless they are in a user namespace: so every instance is in one.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ _GET, _SET = 0x801C581F, 0x401C5820
 _HANDED_DOWN = 0x200
 #: A file system without any, or without this call.
 _UNKNOWN = {errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-def project_of(opened: int) -> int:
-    """The project of an open file or folder; 0 for none, and where the file system knows none. Raises OSError."""
+def hands_down(folder: int) -> int:
+    """The project that an open folder hands down; 0 for none, and where the file system knows none. Raises OSError."""
     try:
-        return int(_read(opened)[3])
+        flags, _, _, project, _ = _read(folder)
     except OSError as error:
         if error.errno in _UNKNOWN:
             return 0
         raise
+    return project if flags & _HANDED_DOWN else 0
 
 
 def mark(opened: int, project: int) -> None:
@@ -38,19 +39,6 @@ def mark(opened: int, project: int) -> None:
     wanted = flags | _HANDED_DOWN if stat.S_ISDIR(os.fstat(opened).st_mode) else flags
     if (known, flags) != (project, wanted):
         fcntl.ioctl(opened, _SET, _ATTRIBUTES.pack(wanted, size, extents, project, share))
-
-
-def mark_file(folder: int, name: str, project: int) -> None:
-    """As `mark`, of a file in an open folder; nothing happens to what is none any more, is a link or is not opened.
-
-    Raises OSError.
-    """
-    opened = os.open(name, _READ, dir_fd=folder)
-    try:
-        if stat.S_ISREG(os.fstat(opened).st_mode):
-            mark(opened, project)
-    finally:
-        os.close(opened)
 
 
 def hand_down_nothing(opened: int) -> None:

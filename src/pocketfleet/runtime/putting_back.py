@@ -20,7 +20,7 @@ from pocketfleet.runtime.disk import UNSUPPORTED, exchange, flush, flush_all, op
 from pocketfleet.runtime.errands import Errand
 from pocketfleet.runtime.manifest import Manifest
 from pocketfleet.runtime.own_files import take_own
-from pocketfleet.runtime.projects import mark_file, project_of
+from pocketfleet.runtime.projects import hand_down_nothing, hands_down, mark
 
 #: Such a folder holds a copy that was not needed, or the data that a finished one replaced.
 PREFIX = ".replaced-"
@@ -193,9 +193,11 @@ def _move(source: int, target: int, name: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        # the new folder is counted by a project since
-        mark_file(source, name, project_of(target))
+        # the new folder is counted by a project since, and takes in nothing that is not
+        project = hands_down(target)
+        hand_down_nothing(target)
         rename_new(source, target, name)
+        mark(target, project)
 
 
 def _below(opened: ExitStack, folder: Path, *, make: bool) -> int:

@@ -16,23 +16,24 @@ from pocketfleet.runtime.errands import Errand
 #: Folders within folders, and names in all, beyond which nothing is counted: PocketBase makes three levels.
 _DEEPEST = 100
 MOST_NAMES = 1_000_000
-#: Bytes of storage for which an instance may have one name: a file takes a block at least, however little is in it.
-_A_BLOCK = 4096
-#: What `st_blocks` counts, and how much more than its size a file may take before that counts instead.
+#: Bytes of storage for which an instance may have one name: files that hold nothing must not be for nothing. Those of
+#: PocketBase take a block of 4 KiB each or more, so nobody who stores anything meets this first.
+_A_NAME = 2048
+#: What `st_blocks` counts.
 _BLOCK = 512
-_SLACK = 64 * 1024
 #: What a folder may be by the time it is opened: gone, a link or something else, closed to us.
 _LOST = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}
 
 
 @dataclass(slots=True)
 class Size:
-    """Bytes of the files, holes counted and room taken ahead, too, each once however many names it has."""
+    """Bytes that files and folders take on the disk, holes counted, too, each once however many names it has."""
 
     bytes: int = 0
     names: int = 0
     #: False where there were too many names or levels, so that it is more than `bytes`
     whole: bool = True
+    too_deep: bool = False
     _several: set[tuple[int, int]] = field(default_factory=set, repr=False)
     _folders: set[tuple[int, int]] = field(default_factory=set, repr=False)
 
@@ -50,33 +51,53 @@ class Size:
             self._count(known)
 
     def is_new(self, folder: os.stat_result) -> bool:
-        """Whether a folder is met for the first time."""
+        """Whether a folder is met for the first time; then it is counted."""
         key = (folder.st_dev, folder.st_ino)
-        is_new = key not in self._folders
+        if key in self._folders:
+            return False
         self._folders.add(key)
-        return is_new
+        self.bytes += folder.st_blocks * _BLOCK
+        return True
 
     def _count(self, known: os.stat_result) -> None:
-        taken = known.st_blocks * _BLOCK
-        self.bytes += taken if taken > known.st_size + _SLACK else known.st_size
+        self.bytes += max(known.st_size, known.st_blocks * _BLOCK)
 
 
 def most_names(storage: int) -> int:
-    """Files and folders that fit in so many bytes of storage; 0 for any."""
-    return storage // _A_BLOCK
+    """Files and folders that an instance with so many bytes of storage may have, and that can be counted in time."""
+    return min(storage // _A_NAME, MOST_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What an instance may have besides what it has; less than nothing where it has more than it may."""
+class Amount:
+    """Bytes on a disk, and names of files and folders there."""
 
     bytes: int
     names: int
 
     @classmethod
-    def all_of(cls, storage: int) -> Room:
-        """So many bytes of storage, and as many names as fit there."""
+    def of(cls, storage: int) -> Amount:
+        """So many bytes of storage, and as many names as go with them."""
         return cls(storage, most_names(storage))
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.bytes + other.bytes, self.names + other.names)
+
+    def besides(self, other: Amount) -> Amount:
+        """What this one is more than the other; nothing where it is less."""
+        return Amount(max(0, self.bytes - other.bytes), max(0, self.names - other.names))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What an instance's files took when they were measured."""
+
+    amount: Amount
+    #: False where there are more names than were counted, or folders that lie in each other too deeply
+    whole: bool = True
+    too_deep: bool = False
+    #: what the kernel counted as its right before and right after; None where it does not count
+    counted: tuple[Amount, Amount] | None = None
 
 
 def measure_folder(folder: Path, errand: Errand, *, most: int = MOST_NAMES) -> Size:
@@ -86,20 +107,22 @@ def measure_folder(folder: Path, errand: Errand, *, most: int = MOST_NAMES) -> S
     """
     found = Size()
     with opened_folder(folder) as here:
+        found.is_new(os.fstat(here))
         _measure(here, 1, errand, most, found)
     return found
 
 
 def nameless_bytes(pids: Iterable[int]) -> int:
-    """Bytes of files that these processes have open and that have no name any more: on the disk all the same."""
+    """Bytes of files without a name that these processes have open or in memory: on the disk all the same."""
     found = Size()
     for pid in pids:
-        with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
-            for entry in entries:
-                with suppress(OSError):
-                    known = entry.stat()
-                    if stat.S_ISREG(known.st_mode) and known.st_nlink == 0:
-                        found.several(known)
+        for held in ("fd", "map_files"):
+            with suppress(OSError), os.scandir(f"/proc/{pid}/{held}") as entries:
+                for entry in entries:
+                    with suppress(OSError):
+                        known = entry.stat()
+                        if stat.S_ISREG(known.st_mode) and known.st_nlink == 0:
+                            found.several(known)
     return found.bytes
 
 
@@ -118,7 +141,7 @@ def _measure(here: int, level: int, errand: Errand, most: int, found: Size) -> N
             elif known is not None and stat.S_ISREG(known.st_mode):
                 found.add(known)
     if folders and level >= _DEEPEST:
-        found.whole = False
+        found.whole, found.too_deep = False, True
         return
     for name in folders:
         _measure_below(here, name, level, errand, most, found)

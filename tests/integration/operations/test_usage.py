@@ -294,7 +294,7 @@ async def test_counts_belong_to_the_hour_in_which_they_were_made(database: Datab
 
 async def test_sizes_are_measured_when_one_falls_asleep_and_when_its_files_changed(home: Path) -> None:
     found: list[tuple[str, int]] = []
-    measuring = Sizes(home, lambda key, size: found.append((key, size.bytes)))
+    measuring = Sizes(home, lambda key, size: found.append((key, size.amount.names)))
     loop = asyncio.create_task(measuring.run())
     (home / "shop").mkdir()
     (home / "shop" / "data.db").write_bytes(b"x" * 100)
@@ -302,11 +302,11 @@ async def test_sizes_are_measured_when_one_falls_asleep_and_when_its_files_chang
     measuring.changed("gone")
     measuring.seen(SeenProcess("shop", Process.AWAKE))
     measuring.seen(SeenProcess("shop", Process.ASLEEP))
-    await until(lambda: found == [("shop", 100)])
+    await until(lambda: found == [("shop", 1)])
     measuring._calm.clear()
     (home / "shop" / "more").write_bytes(b"x" * 23)
     measuring.changed("shop")
-    await until(lambda: found == [("shop", 100), ("shop", 123)])
+    await until(lambda: found == [("shop", 1), ("shop", 2)])
     assert measuring._due == {}
     loop.cancel()
 

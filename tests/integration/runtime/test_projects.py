@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,12 +19,13 @@ from pocketfleet.runtime.disk import opened_folder, remove_tree
 from pocketfleet.runtime.errands import carry_out
 from pocketfleet.runtime.guest import make_folders
 from pocketfleet.runtime.manifest import Manifest
-from pocketfleet.runtime.owners import disown, own
-from pocketfleet.runtime.projects import mark, mark_file, project_of
+from pocketfleet.runtime.owners import own
+from pocketfleet.runtime.projects import hand_down_nothing, mark
+from pocketfleet.runtime.sandbox.marking import mark_tree
+from pocketfleet.runtime.sandbox.quotas import Quotas
 from tests.projects import CountedDisk
 
 USER = user_of("240.1.0.1")
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @pytest.fixture(scope="module")
@@ -53,45 +56,70 @@ def put(path: Path, text: str) -> Path:
     return path
 
 
-def project(path: Path) -> int:
-    opened = os.open(path, _READ)
+def attributes(path: Path) -> tuple[int, bool]:
+    """A file's or folder's project, and whether it hands that down."""
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        return project_of(opened)
+        flags, _, _, found, _ = struct.unpack("=IIIII8x", fcntl.ioctl(opened, 0x801C581F, bytes(28)))
     finally:
         os.close(opened)
+    return found, bool(flags & 0x200)
+
+
+def project(path: Path) -> int:
+    return attributes(path)[0]
+
+
+def give(folder: Path, *, most: int = 10_000) -> bool:
+    """To its user and project, as every start does."""
+    own(folder, USER)
+    return mark_tree(folder, USER, most)
 
 
 def projects(folder: Path) -> set[int]:
     """Of all files and folders; links and the like are counted by none."""
-    return {project(path) for path in [folder, *folder.rglob("*")] if path.is_dir() or path.is_file()}
+    found = [folder, *(path for path in folder.rglob("*") if not path.is_symlink())]
+    return {project(path) for path in found if path.is_dir() or path.is_file()}
 
 
 def test_all_is_counted_and_so_is_what_comes(folder: Path) -> None:
     (folder / "pb_public/link").symlink_to("/etc/passwd")
     os.mkfifo(folder / "pb_public/fifo")
-    own(folder, USER, project=USER)
-    assert {project(path) for path in folder.rglob("*") if not path.is_symlink() and not path.is_fifo()} == {USER}
+    assert give(folder)
+    assert projects(folder) == {USER}
+    assert {attributes(path)[1] for path in [folder, *folder.rglob("*")] if path.is_dir()} == {True}
     put(folder / "pb_data/storage/c1/r2/more.txt", "later")
     (folder / "pb_data/data.db").replace(folder / "pb_data/moved.db")
     assert project(folder / "pb_data/storage/c1/r2/more.txt") == project(folder / "pb_data/storage/c1/r2") == USER
-    assert project(Path("/etc/passwd")) == 0
+    # a link is its tenant's to rename as before, and what it leads to is not touched
+    link = (folder / "pb_public/link").rename(folder / "pb_public/renamed")
+    assert (str(link.readlink()), link.lstat().st_uid, project(Path("/etc/passwd"))) == ("/etc/passwd", USER, 0)
 
 
-def test_what_was_its_users_already_is_counted_from_then_on(folder: Path) -> None:
-    own(folder, USER)
-    assert projects(folder) == {0}
-    own(folder, USER, project=USER)
+def test_what_takes_long_goes_on_at_the_next_start(folder: Path) -> None:
+    for number in range(300):
+        put(folder / f"pb_data/storage/c1/r{number}/note.txt", "")
+    starts = 1
+    while not give(folder, most=100):
+        starts += 1
+        assert attributes(folder) == (0, False)
     assert projects(folder) == {USER}
-    # what we put there at rest comes into a folder that hands it down; a folder that is moved in does not
+    # a file and a folder for each of three hundred, a hundred at a time
+    assert 6 <= starts <= 8
+
+
+def test_what_takes_the_place_of_something_marked_is_not(folder: Path) -> None:
+    assert give(folder)
+    fresh = folder.parent / "fresh"
+    put(fresh / "a.pb.js", "")
     (folder / "pb_hooks").rename(folder.parent / "hooks")
-    (folder.parent / "fresh").mkdir()
-    put(folder.parent / "fresh/a.pb.js", "")
+    with pytest.raises(OSError, match="cross-device"):
+        fresh.rename(folder / "pb_hooks")
     with opened_folder(folder) as top:
-        with pytest.raises(OSError, match="cross-device"):
-            (folder.parent / "fresh").rename(folder / "pb_hooks")
-        mark(top, 0)
-    disown(folder)
-    own(folder, USER, project=USER)
+        hand_down_nothing(top)
+    fresh.rename(folder / "pb_hooks")
+    assert attributes(folder) == (USER, False)
+    assert give(folder)
     assert projects(folder) == {USER}
 
 
@@ -99,7 +127,7 @@ def test_who_has_a_name_elsewhere_is_not_counted(folder: Path) -> None:
     theirs = put(folder.parent / "theirs", "")
     (folder / "pb_public/shadow").hardlink_to(theirs)
     (folder / "pb_public/twice").hardlink_to(folder / "pb_data/data.db")
-    own(folder, USER, project=USER)
+    give(folder)
     assert (project(theirs), theirs.stat().st_uid) == (0, 0)
     assert project(folder / "pb_public/twice") == USER
 
@@ -115,7 +143,7 @@ async def test_a_snapshot_takes_the_place_of_what_is_counted(folder: Path) -> No
         put(folder / name, f"of {record}")
     put(folder / "pb_data/backups/own.zip", "PocketBase's")
     # root's own, as what is shared with snapshots is here
-    own(folder, 0, project=USER, whole=True)
+    assert mark_tree(folder, USER, 10_000)
     before = (folder / "pb_data/storage").stat().st_ino
     manifest = Manifest("one", "i", "0.40.6", datetime.now(UTC) + timedelta(hours=1), False, 1, 1, {}, {}, 1)
     (snapshot / "manifest.json").write_text(json.dumps(manifest.as_json()))
@@ -126,31 +154,39 @@ async def test_a_snapshot_takes_the_place_of_what_is_counted(folder: Path) -> No
         assert (folder / f"pb_data/storage/c1/{record}/note.txt").stat().st_nlink == 1
     assert (folder / "pb_data/backups/own.zip").read_text() == "PocketBase's"
     putting_back.forget_given(folder.parent, folder)
-    own(folder, USER, project=USER)
+    assert give(folder)
     assert projects(folder) == {USER}
     assert projects(other) == {0}
 
 
 def test_zips_of_before_come_along_although_they_were_not_counted(folder: Path) -> None:
-    """Killed before they were moved, and started again under a limit that is new."""
+    """Killed before they were moved, and started again under a limit that is new; and a tenant lays things there."""
     replaced = folder.parent / f"{putting_back.PREFIX}s"
     put(replaced / "pb_data/backups/own.zip", "PocketBase's")
+    put(replaced / "pb_data/backups/folder/inner", "")
     (replaced / "pb_data/backups/link").symlink_to("/etc/passwd")
-    own(folder, USER, project=USER)
-    (replaced / "pb_data/backups/link").unlink()
+    give(folder)
     putting_back.recover(folder.parent, folder, ())
-    zipped = folder / "pb_data/backups/own.zip"
-    assert (zipped.read_text(), project(zipped), replaced.exists()) == ("PocketBase's", USER, False)
+    backups = folder / "pb_data/backups"
+    assert ((backups / "own.zip").read_text(), replaced.exists()) == ("PocketBase's", False)
+    assert {path.name for path in backups.iterdir()} == {"own.zip", "folder", "link"}
+    assert attributes(backups) == (USER, True)
 
 
 def test_what_is_counted_in_part_is_removed(folder: Path) -> None:
     """A folder deep inside that another project's has come to lie in."""
-    own(folder, USER, project=USER)
-    inner = folder / "pb_data/storage/c1"
-    with opened_folder(inner) as opened:
+    give(folder)
+    with opened_folder(folder / "pb_data/storage/c1") as opened:
         mark(opened, USER + 1)
-    put(inner / "x/y/z/deep.txt", "")
-    with opened_folder(folder / "pb_data") as data:
-        mark_file(data, "data.db", 0)
+    put(folder / "pb_data/storage/c1/x/y/z/deep.txt", "")
     remove_tree(folder)
     assert not folder.exists()
+
+
+def test_a_home_that_is_counted_as_a_whole_has_no_walls(folder: Path) -> None:
+    """What is moved between the home's folders would have to be of one project."""
+    instances = folder.parent / "home" / "instances"
+    instances.mkdir(parents=True)
+    with opened_folder(instances.parent) as opened:
+        mark(opened, 42)
+    assert Quotas(instances).open().endswith("is of project 42 itself")

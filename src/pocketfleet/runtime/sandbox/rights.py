@@ -28,6 +28,7 @@ from pocketfleet.runtime.sandbox.passage import Passage
 from pocketfleet.runtime.sandbox.quotas import Quotas
 from pocketfleet.runtime.sandbox.runner import Means
 from pocketfleet.runtime.sandbox.threads import in_own_thread, leave_network
+from pocketfleet.runtime.sandbox.walls import Walls
 
 #: Limits of every kind, to see whether they can be set.
 _SOME = GuestLimits(memory=64 * 1024**2, cpus=1.0, processes=10)
@@ -60,7 +61,7 @@ def means(config: Config) -> Means:
     networks = Networks(mark)
     passage = Passage(networks.prefix, _where("iptables"))
     firewall = Firewall(mark, networks.prefix, config.run, _program("nft", "nftables"), passage)
-    return Means(_programs(config), Cgroups.found(mark), networks, firewall, Quotas(config.instances))
+    return Means(_programs(config), Cgroups.found(mark), networks, firewall, Walls(Quotas(config.instances)))
 
 
 def check(config: Config) -> None:

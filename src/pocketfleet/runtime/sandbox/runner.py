@@ -42,9 +42,8 @@ from pocketfleet.runtime.sandbox.jail import (
     launch,
 )
 from pocketfleet.runtime.sandbox.networks import Networks
-from pocketfleet.runtime.sandbox.quotas import Quotas
 from pocketfleet.runtime.sandbox.rule_changes import RuleChanges
-from pocketfleet.runtime.sizes import Room
+from pocketfleet.runtime.sandbox.walls import Walls
 
 #: Seconds that bwrap may take to make the namespaces, and the pause between two looks whether PocketBase is there.
 _LAUNCH_SECONDS = 20.0
@@ -75,7 +74,7 @@ class Means:
     cgroups: Cgroups
     networks: Networks
     firewall: Firewall
-    quotas: Quotas
+    walls: Walls
 
 
 class SandboxRunner(LocalRunner):
@@ -90,9 +89,7 @@ class SandboxRunner(LocalRunner):
         #: the first process of a guest's own namespace, with which everything in it ends; by PocketBase's pid
         self._inner: dict[int, Pidfd] = {}
         self._refilling: asyncio.Task[None] | None = None
-        #: what those that run are counted by, and what each may have besides what it had when it was last measured
-        self._projects: dict[str, int] = {}
-        self._rooms: dict[str, Room | None] = {}
+        self.walls = means.walls
 
     def prepare(self) -> None:
         """Before anything is adopted or started: rules, groups, and nothing left of what died with a former node.
@@ -102,15 +99,15 @@ class SandboxRunner(LocalRunner):
         self._means.firewall.load(self._config.sandbox_allowed, self._config.sandbox_refused_ports)
         self._means.cgroups.prepare()
         self._means.cgroups.quicken()
-        self._means.quotas.prepare()
         records = [record for each in self.recorded() if (record := self._records.read(each)) is not None]
         living = {record.instance_id for record in records if _may_live(record)}
+        self.walls.open(_project(record) for record in records if record.instance_id not in living)
         with contextlib.suppress(OSError):
             self._means.cgroups.sweep(living)
 
     def close(self) -> None:
         """No guest runs: what was made for them goes. With guests that live on, only what nobody uses."""
-        self._means.quotas.close()
+        self.walls.close()
         self._means.networks.close()
         if not self.recorded():
             # of a start that failed there may be one yet
@@ -156,15 +153,6 @@ class SandboxRunner(LocalRunner):
         except OSError as error:
             _log.warning("processor time not limited: %s", error.strerror, extra={"instance": instance_id})
 
-    def bound(self, instance_id: str, room: Room | None) -> None:
-        """An instance's files may grow by so much from now on, where the file system can hold them to that.
-
-        None for any. One that does not run is held to it from its next start. Blocks for no time worth it.
-        """
-        self._rooms[instance_id] = room
-        if (project := self._projects.get(instance_id)) is not None:
-            self._means.quotas.hold(project, room)
-
     async def run(self, guest: Guest, lock: Lock, arguments: Sequence[str]) -> Done:
         """See Commander: in the same cell, and without any network."""
         return await asyncio.to_thread(self._run, guest, lock, arguments)
@@ -191,8 +179,6 @@ class SandboxRunner(LocalRunner):
                 _log.warning("control group not removed: %s", error.strerror, extra={"instance": guest.instance_id})
 
     def _check(self, guest: Guest) -> None:
-        # what a node that was killed has left would look like a full disk
-        self._means.quotas.hold(guest.user, None)
         preflight.check(guest)
 
     async def _spawn(self, guest: Guest, lock: Lock) -> Spawned:
@@ -207,7 +193,6 @@ class SandboxRunner(LocalRunner):
     def forget(self, running: Running) -> None:
         """See Runner."""
         super().forget(running)
-        self._free(running.instance_id)
         if (inner := self._inner.pop(running.pid, None)) is not None:
             inner.close()
         try:
@@ -222,7 +207,7 @@ class SandboxRunner(LocalRunner):
             return None
         with contextlib.suppress(ProcessLookupError):
             self._inner[pid] = Pidfd(inner)
-            self._projects[record.instance_id] = user_of(record.address.partition(":")[0])
+            self.walls.found(record.instance_id, _project(record))
             return pid
         return None
 
@@ -251,6 +236,7 @@ class SandboxRunner(LocalRunner):
             killed = code in (None, -signal.SIGKILL)
             for_memory = killed and self._means.cgroups.ended_for_memory(watched.instance_id)
             cause = _too_much(self._means.cgroups.memory_limit(watched.instance_id)) if for_memory else ""
+            self.walls.end(watched.instance_id)
             if not watched.ended.done():
                 watched.ended.set_result(Ending(code, cause, for_memory))
 
@@ -265,27 +251,18 @@ class SandboxRunner(LocalRunner):
     def _launch(self, guest: Guest, lock: Lock) -> tuple[Spawned, Pidfd]:
         # first of all what may be left of the guest before is ended, so that nobody changes files under our hands
         groups = self._means.cgroups.make(guest.instance_id, guest.limits)
-        self._take(guest)
+        own(guest.folder, guest.user)
         network = self._means.networks.take(guest.address)
         try:
+            self.walls.begin(guest)
             cell = Cell(guest, groups, network.descriptor, self._config.sandbox_resolvers)
             with standard_streams(guest) as streams:
                 return self._launch_in(cell, lock, streams)
+        except BaseException:
+            self.walls.end(guest.instance_id)
+            raise
         finally:
             network.close()
-
-    def _take(self, guest: Guest) -> None:
-        """Its files are its user's, and grow no more than they may. Raises OSError."""
-        limit, quotas = guest.limits.storage, self._means.quotas
-        own(guest.folder, guest.user, project=guest.user if limit and quotas.works else 0)
-        self._projects[guest.instance_id] = guest.user
-        if limit:
-            quotas.hold(guest.user, self._rooms.get(guest.instance_id) or Room.all_of(limit))
-
-    def _free(self, instance_id: str) -> None:
-        """It does not run: its files are ours to replace."""
-        if (project := self._projects.pop(instance_id, None)) is not None:
-            self._means.quotas.hold(project, None)
 
     def _launch_in(self, cell: Cell, lock: Lock, streams: tuple[int, int, int]) -> tuple[Spawned, Pidfd]:
         inside = as_seen_inside(cell.guest)
@@ -305,7 +282,8 @@ class SandboxRunner(LocalRunner):
         with tempfile.TemporaryFile() as said, _opened(os.devnull, os.O_RDWR) as nothing:
             try:
                 groups = self._means.cgroups.make(guest.instance_id, guest.limits)
-                self._take(guest)
+                own(guest.folder, guest.user)
+                self.walls.begin(guest)
                 cell = Cell(guest, groups, None, ())
                 environment = as_seen_inside(guest).environment | go_environment(guest.limits)
                 streams = (nothing, said.fileno(), said.fileno())
@@ -318,7 +296,7 @@ class SandboxRunner(LocalRunner):
             finally:
                 # what it may have left running goes with it
                 self._means.cgroups.remove(guest.instance_id)
-                self._free(guest.instance_id)
+                self.walls.end(guest.instance_id)
             said.seek(0)
             return Done(code, said.read(_MOST_OUTPUT).decode(errors="replace"))
 
@@ -330,6 +308,11 @@ class SandboxRunner(LocalRunner):
             await asyncio.to_thread(self._means.networks.refill)
         except OSError as error:
             _log.warning("no network lies ready: %s", error.strerror)
+
+
+def _project(record: RunRecord) -> int:
+    """What its files are counted by: its user's number."""
+    return user_of(record.address.partition(":")[0])
 
 
 def _found(guest: Guest, child: subprocess.Popen[bytes], told: int) -> tuple[Spawned, Pidfd]:
