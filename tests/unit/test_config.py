@@ -78,6 +78,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "team_awake": ("3", "3", 3),
     "team_storage": ("5000000000", "5000000000", 5_000_000_000),
     "sandbox": ("off", '"off"', "off"),
+    "sandbox_ipv6": ("on", '"on"', "on"),
     "sandbox_bwrap": ("/usr/bin/bwrap", '"/usr/bin/bwrap"', "/usr/bin/bwrap"),
     "sandbox_allowed": (
         "10.0.0.5:5432,10.1.0.0/16",
