@@ -48,7 +48,7 @@ INSIDE = (
 FREEBIND = 78
 #: Flags of a default route out of an advertisement: linux/ipv6_route.h
 LEARNT = 0x00010000 | 0x00040000
-IP6TABLES = shutil.which("ip6tables")
+IP, IP6TABLES = shutil.which("ip") or "", shutil.which("ip6tables")
 
 
 class Scene:
@@ -176,6 +176,36 @@ def test_what_is_inside_is_refused_at_once(scene: Scene, instance: Place, neighb
         scene.load("::/0")
         with_all_allowed = [address for address in INSIDE if refusal(instance, address, there) == 0]
         assert len(with_all_allowed) > 10, "so that this test can fail"
+
+
+def test_neighbours_are_inside_although_their_addresses_are_not(scene: Scene, instance: Place) -> None:
+    office = wire(scene.server, "lan0", "2800::7")
+    scene.places.append(office)
+    with office.listening("::") as (_, port):
+        scene.load()
+        assert refusal(instance, "2800::7", port) in REFUSED
+        scene.load(f"[2800::7]:{port}")
+        assert refusal(instance, "2800::7", port) == 0
+
+
+@pytest.mark.parametrize("way", ["via 2802::1", "metric 1"])
+def test_a_router_at_any_address_or_none_is_a_way_out(fresh: Scene, way: str) -> None:
+    if not IP:
+        pytest.skip("ROUTERS AT ADDRESSES OF THE INTERNET ARE NOT TESTED HERE: there is no ip")
+    fresh.load()
+    instance = fresh.instance()
+    with fresh.internet.listening("::") as (_, port):
+        assert refusal(instance, SOMEWHERE, port) == 0
+        fresh.internet.run(IP, "addr", "add", "2802::1/64", "dev", "eth0", "nodad")
+        fresh.internet.run(IP, "addr", "add", f"{SOMEWHERE}/128", "dev", "eth0", "nodad")
+        fresh.server.run(IP, "-6", "route", "del", "default")
+        fresh.server.run(IP, "-6", "route", "add", "2802::/64", "dev", "wan0")
+        fresh.server.run(IP, "-6", "route", "add", "default", *way.split(), "dev", "wan0")
+        assert refusal(instance, SOMEWHERE, port) in REFUSED
+        assert fresh.server.do(fresh.firewall.keep)
+        assert refusal(instance, SOMEWHERE, port) == 0
+        if way.startswith("via"):
+            assert refusal(instance, "2802::1", port) in REFUSED
 
 
 def test_spam_does_not_leave(scene: Scene, instance: Place) -> None:

@@ -19,6 +19,7 @@ from pocketfleet.runtime.sandbox.firewall import Firewall, Way
 from pocketfleet.runtime.sandbox.forwarding import Forwarding
 from pocketfleet.runtime.sandbox.networks import network6
 from pocketfleet.runtime.sandbox.passage import Passage
+from pocketfleet.runtime.sandbox.ways_out import WaysOut
 
 
 def firewall_of(network: str) -> Firewall:
@@ -44,7 +45,7 @@ def test_what_is_no_instances_address(address: str) -> None:
 
 def test_the_rules_hold_what_was_asked_for() -> None:
     firewall = firewall_of("")
-    text = firewall.rules(("10.0.0.5:5432", "10.1.0.0/16"), ("25", "465"), before=(["lo", "eth0"], []))
+    text = firewall.rules(("10.0.0.5:5432", "10.1.0.0/16"), ("25", "465"), before=(["lo", "eth0"], []), out=WaysOut())
     assert "$" not in text
     for line in (
         "ip daddr 10.0.0.5/32 tcp dport 5432 accept",
@@ -55,17 +56,21 @@ def test_the_rules_hold_what_was_asked_for() -> None:
         "meta nfproto ipv6 goto refused",
     ):
         assert line in text
-    assert "goto as_before" not in firewall.rules((), (), before=((), ()))
+    assert "goto as_before" not in firewall.rules((), (), before=((), ()), out=WaysOut())
 
 
 def test_without_the_setting_ipv6_is_closed_and_with_it_has_the_same_rules() -> None:
-    closed, opened = (firewall_of(each).rules((), ("25",), before=((), ())) for each in ("", "fd70:66ab:cdef::/48"))
+    closed, opened = (
+        firewall_of(each).rules((), ("25",), before=((), ()), out=WaysOut()) for each in ("", "fd70:66ab:cdef::/48")
+    )
     only = {line.strip() for line in closed.splitlines()} ^ {line.strip() for line in opened.splitlines()}
     assert only == {
         "meta nfproto ipv6 goto refused",
         'iifname "pfabcdef-*" meta nfproto ipv6 fib saddr . iif oif missing drop',
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
         "ip6 daddr @inside6 goto refused",
+        "ip6 daddr @routers6 goto refused",
+        "rt ip6 nexthop != @routers6 goto refused",
         "add @open6 { ip6 saddr ct count over 1000 } goto refused",
         'ip6 saddr fd70:66ab:cdef::/48 oifname != "pf*" masquerade',
     }
@@ -73,8 +78,13 @@ def test_without_the_setting_ipv6_is_closed_and_with_it_has_the_same_rules() -> 
 
 
 def test_destinations_of_ipv6_are_allowed_as_those_of_ipv4() -> None:
-    text = firewall_of("fd70:66ab:cdef::/48").rules(("fd00::5", "[fd00:1::/64]:5432"), (), before=([], ["lo", "eth0"]))
+    out = WaysOut(("2a00::1",), ("sit1",))
+    text = firewall_of("fd70:66ab:cdef::/48").rules(
+        ("fd00::5", "[fd00:1::/64]:5432"), (), before=([], ["lo", "eth0"]), out=out
+    )
     for line in (
+        "elements = { fe80::/10, fc00::/7, 2a00::1 }",
+        'oifname != { "sit1" } rt ip6 nexthop != @routers6 goto refused',
         "ip6 daddr fd00::5/128 accept",
         "ip6 daddr fd00:1::/64 tcp dport 5432 accept",
         "ip6 daddr fd00:1::/64 udp dport 5432 accept",

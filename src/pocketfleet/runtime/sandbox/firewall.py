@@ -15,6 +15,7 @@ from pocketfleet.domain.destinations import read_destination
 from pocketfleet.errors import SandboxUnavailable
 from pocketfleet.runtime.sandbox.forwarding import Forwarding, interfaces
 from pocketfleet.runtime.sandbox.passage import Passage
+from pocketfleet.runtime.sandbox.ways_out import WaysOut, ways_out
 
 #: Connections to the outside that one instance may have open at once.
 _CONNECTIONS = 1000
@@ -65,6 +66,7 @@ class Firewall:
         #: what was loaded, and how nft says it
         self._loaded: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self._listed = ""
+        self._out = WaysOut()
         self._turn = threading.Lock()
 
     @property
@@ -77,25 +79,34 @@ class Firewall:
             self._load(allowed, ports)
 
     def keep(self) -> bool:
-        """Load them again where somebody took them away, as `nft flush ruleset` does; whether that was needed."""
+        """Load them again where somebody took them away, as `nft flush ruleset` does; whether that was needed.
+
+        Or where this server has another way to the internet over IPv6.
+        """
         with self._turn:
-            if self._loaded is None or self._is_whole():
+            if self._loaded is None or (self._is_whole() and self._ways_out() == self._out):
                 return False
+            if self._ways_out() == self._out:
+                _log.warning("somebody had changed the rules around instances; they are loaded again")
             self._load(*self._loaded)
-            _log.warning("somebody had changed the rules around instances; they are loaded again")
             return True
 
     def check(self, allowed: tuple[str, ...], ports: tuple[str, ...]) -> None:
         """Whether they could be loaded. Raises SandboxUnavailable."""
         names = interfaces()
-        self._hand_over(self.rules(allowed, ports, before=(names, names)), "--check")
+        self._hand_over(self.rules(allowed, ports, before=(names, names), out=ways_out()), "--check")
 
     def rules(
-        self, allowed: tuple[str, ...], ports: tuple[str, ...], *, before: tuple[Sequence[str], Sequence[str]]
+        self,
+        allowed: tuple[str, ...],
+        ports: tuple[str, ...],
+        *,
+        before: tuple[Sequence[str], Sequence[str]],
+        out: WaysOut,
     ) -> str:
         """The text of the rules. `before`: the interfaces between which this host forwarded nothing until we came.
 
-        Those of IPv4 and those of IPv6.
+        Those of IPv4 and those of IPv6. `out`: how it reaches the internet over IPv6.
         """
         wanted = "on" if self._network6 else "off"
         lines = _RULES.read_text().split("\n")
@@ -109,6 +120,8 @@ class Firewall:
             ports=", ".join(ports) or "0",
             connections=_CONNECTIONS,
             network6=self._network6,
+            routers="".join(f", {router}" for router in out.routers),
+            not_tunnels=f"oifname != {_listed(out.tunnels)} " if out.tunnels else "",
         )
 
     def unload(self) -> None:
@@ -124,7 +137,8 @@ class Firewall:
             way.forwarding.note()
         # the rules first: nobody else's packets pass meanwhile
         ipv4, ipv6 = (way.forwarding.before() if way in self._open_ways else () for way in self._ways)
-        self._hand_over(self.rules(allowed, ports, before=(ipv4, ipv6)))
+        self._out = self._ways_out()
+        self._hand_over(self.rules(allowed, ports, before=(ipv4, ipv6), out=self._out))
         for way in self._ways:
             if way in self._open_ways:
                 way.open()
@@ -135,6 +149,9 @@ class Firewall:
 
     def _is_whole(self) -> bool:
         return all(way.is_open() for way in self._open_ways) and self._list() == self._listed
+
+    def _ways_out(self) -> WaysOut:
+        return ways_out() if self._network6 else WaysOut()
 
     def _list(self) -> str:
         """Without what changes by itself."""
@@ -164,5 +181,8 @@ def _accepting(text: str) -> list[str]:
 
 
 def _as_before(version: int, names: Sequence[str]) -> str:
-    listed = ", ".join(f'"{name}"' for name in names)
-    return f'        meta nfproto ipv{version} iifname {{ {listed} }} oifname != "pf*" goto as_before'
+    return f'        meta nfproto ipv{version} iifname {_listed(names)} oifname != "pf*" goto as_before'
+
+
+def _listed(names: Sequence[str]) -> str:
+    return "{ " + ", ".join(f'"{name}"' for name in names) + " }"
