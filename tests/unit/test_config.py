@@ -155,10 +155,11 @@ def test_without_anything_the_defaults_fit(home: Path) -> None:
         ("trusted_proxies", "::/0"), ("trusted_proxies", "10.0.0.1/8"), ("trusted_proxies", "10.0.0.1/33"),
         ("trusted_proxies", "10.0.0.1 or TRUE"), ("trusted_proxies", "10.0.0.1\n    http-request deny"),
         ("trusted_proxies", "fe80::1%eth0"), ("trusted_proxies", "fe80::1%\nx"), ("trusted_proxies", "127.0.0.1,*"),
-        ("sandbox_ipv6", "auto"), ("sandbox_ipv6", ""), ("sandbox_allowed", "fd00::5"), ("sandbox_allowed", "10.0.0.5:0"),
-        ("sandbox_allowed", "[fd00::5]:5432"), ("sandbox_allowed", "db.example.org"), ("sandbox_resolvers", "dns.example"),
-        ("sandbox_resolvers", "2620:fe::fe"), ("sandbox_resolvers", "10.0.0.0/8"), ("sandbox_refused_ports", "0"),
-        ("trusted_proxies", "010.0.0.1"), ("trusted_proxies", "10.1"), ("trusted_proxies", "\x00"),
+        ("sandbox_ipv6", "auto"), ("sandbox_ipv6", ""), ("sandbox_allowed", "fd00::5"),
+        ("sandbox_allowed", "10.0.0.5:0"), ("sandbox_allowed", "[fd00::5]:5432"), ("sandbox_allowed", "db.example.org"),
+        ("sandbox_resolvers", "dns.example"), ("sandbox_resolvers", "2620:fe::fe"), ("sandbox_resolvers", "10.0.0.0/8"),
+        ("sandbox_refused_ports", "0"), ("trusted_proxies", "010.0.0.1"), ("trusted_proxies", "10.1"),
+        ("trusted_proxies", "\x00"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_its_setting(name: str, value: str, home: Path) -> None:
