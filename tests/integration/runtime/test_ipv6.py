@@ -260,6 +260,28 @@ def test_nobody_sends_under_anothers_address(scene: Scene, instance: Place, neig
         assert there.recv(100) == b"so that this test can fail"
 
 
+def test_nobody_names_another_way(scene: Scene, instance: Place) -> None:
+    scene.load()
+    counter = "add table inet seen; add chain inet seen coming { type filter hook prerouting priority 0; };"
+    scene.internet.run("nft", f"{counter} add rule inet seen coming exthdr rt exists counter")
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sending:
+            # by way of there to a private network, which a router that heeds such headers would see to
+            segments = (socket.inet_pton(socket.AF_INET6, each) for each in ("fd00::5", SOMEWHERE))
+            way = struct.pack("!BBBBBBH", 0, 4, 4, 1, 1, 0, 0) + b"".join(segments)
+            sending.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RTHDR, way)
+            sending.sendto(b"onwards", ("fd00::5", 9))
+
+    instance.do(send)
+    scene.server.run("nft", "flush", "chain", "inet", scene.firewall.table, "outwards")
+    instance.do(send)
+    give_up = time.monotonic() + PATIENCE
+    while "packets 0" in (seen := scene.internet.run("nft", "list", "table", "inet", "seen")):
+        assert time.monotonic() < give_up
+    assert "packets 1 " in seen, "the one that nobody refused"
+
+
 def test_with_the_setting_off_there_is_no_ipv6_at_all(fresh: Scene) -> None:
     before = state(fresh)
     fresh.networks, fresh.firewall = Networks(MARK), fresh.node(ipv6=False)
@@ -315,6 +337,10 @@ def test_a_server_that_forwarded_nothing_goes_on_so_and_who_comes_later_may(fres
         assert container.reaches((SOMEWHERE, port))
         fresh.server.do(fresh.firewall.unload)
         assert container.reaches((SOMEWHERE, port)), "it needs that"
+        closed = fresh.node(ipv6=False)
+        fresh.server.do(lambda: closed.load((), ()))
+        assert container.reaches((SOMEWHERE, port))
+        assert not office.reaches((SOMEWHERE, port)), "with the setting off either"
     assert state(fresh)["wan0 accept_ra"] == "2\n", "as long as it forwards"
 
 

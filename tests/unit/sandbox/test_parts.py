@@ -68,6 +68,7 @@ def test_without_the_setting_ipv6_is_closed_and_with_it_has_the_same_rules() -> 
         "meta nfproto ipv6 goto refused",
         'iifname "pfabcdef-*" meta nfproto ipv6 fib saddr . iif oif missing drop',
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
+        "exthdr rt exists goto refused",
         "ip6 daddr @inside6 goto refused",
         "ip6 daddr @routers6 goto refused",
         "rt ip6 nexthop != @routers6 goto refused",
@@ -97,6 +98,20 @@ def test_homes_of_one_machine_have_networks_of_their_own() -> None:
     found = [ipaddress.IPv6Network(network6(mark)) for mark in ("abcdef", "abcde0", "0bcdef", "000000")]
     assert len(set(found)) == 4
     assert all(each.subnet_of(ipaddress.IPv6Network("fd00::/8")) and each.prefixlen == 48 for each in found)
+
+
+def test_what_was_noted_of_another_boot_is_not_believed_and_an_older_releases_file_is(tmp_path: Path) -> None:
+    record = tmp_path / "forwarding"
+    forwarding = Forwarding(4, record, "pfabcdef-")
+    assert (forwarding.is_noted, forwarding.before()) == (False, [])
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    record.write_text(f"{boot}\nlo\neth0")
+    assert forwarding.before() == ["lo", "eth0"]
+    record.write_text(f"{boot}\nlo\neth0 accept_ra\n")
+    assert Forwarding(6, record, "pfabcdef-").before() == ["lo", "eth0"]
+    for other in (f"{boot[::-1]}\nlo\neth0", boot, ""):
+        record.write_text(other)
+        assert forwarding.before() == []
 
 
 def test_limits_as_groups_of_version_2_take_them(tmp_path: Path) -> None:

@@ -133,18 +133,18 @@ class Firewall:
             self._run("delete", "table", "inet", self.table)
 
     def _load(self, allowed: tuple[str, ...], ports: tuple[str, ...]) -> None:
-        for way in self._open_ways:
-            way.forwarding.note()
-        # the rules first: nobody else's packets pass meanwhile
-        ipv4, ipv6 = (way.forwarding.before() if way in self._open_ways else () for way in self._ways)
-        self._out = self._ways_out()
-        self._hand_over(self.rules(allowed, ports, before=(ipv4, ipv6), out=self._out))
         for way in self._ways:
             if way in self._open_ways:
-                way.open()
+                way.forwarding.note()
             else:
                 # of a start that had it open, and was killed
                 way.close()
+        # the rules first: nobody else's packets pass meanwhile
+        ipv4, ipv6 = (way.forwarding.before() for way in self._ways)
+        self._out = self._ways_out()
+        self._hand_over(self.rules(allowed, ports, before=(ipv4, ipv6), out=self._out))
+        for way in self._open_ways:
+            way.open()
         self._loaded, self._listed = (allowed, ports), self._list()
 
     def _is_whole(self) -> bool:
