@@ -178,6 +178,14 @@ def test_what_is_inside_is_refused_at_once(scene: Scene, instance: Place, neighb
         assert len(with_all_allowed) > 10, "so that this test can fail"
 
 
+def test_the_way_over_ipv4_is_as_it_was(scene: Scene, instance: Place) -> None:
+    scene.load()
+    scene.places.append(wire(scene.server, "wan4", "203.0.113.7"))
+    with scene.places[-1].listening("203.0.113.7") as there, scene.server.listening("169.254.1.1") as here:
+        assert instance.reaches(there)
+        assert not instance.reaches(here)
+
+
 def test_neighbours_are_inside_although_their_addresses_are_not(scene: Scene, instance: Place) -> None:
     office = wire(scene.server, "lan0", "2800::7")
     scene.places.append(office)

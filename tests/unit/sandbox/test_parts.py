@@ -66,6 +66,8 @@ def test_without_the_setting_ipv6_is_closed_and_with_it_has_the_same_rules() -> 
     only = {line.strip() for line in closed.splitlines()} ^ {line.strip() for line in opened.splitlines()}
     assert only == {
         "meta nfproto ipv6 goto refused",
+        "chain sources {",
+        "type filter hook prerouting priority raw; policy accept;",
         'iifname "pfabcdef-*" meta nfproto ipv6 fib saddr . iif oif missing drop',
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
         "exthdr rt exists goto refused",
