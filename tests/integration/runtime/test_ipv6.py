@@ -139,12 +139,13 @@ def refusal(place: Place, address: str, port: int) -> int:
     """The number of the error that a connection ends with; 0 where there is one."""
 
     def reach() -> int:
-        with socket.socket(socket.AF_INET6) as asking:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as asking:
             asking.settimeout(PATIENCE)
             # a packet that nobody answers is not sent again, so that refused means at once
             asking.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, 1)
+            scope = (0, socket.if_nametoindex("eth0")) if address.startswith("fe") else ()
             try:
-                asking.connect((address, port, 0, socket.if_nametoindex("eth0") if address[:2] == "fe" else 0))
+                asking.connect((address, port, *scope))
             except TimeoutError:
                 return errno.ETIMEDOUT
             except OSError as error:
@@ -160,6 +161,12 @@ def test_an_instance_reaches_the_internet_as_its_server(scene: Scene, instance: 
         assert refusal(instance, SOMEWHERE, there.getsockname()[1]) == 0
         there.settimeout(PATIENCE)
         assert there.accept()[1][0] == OURS
+
+
+def test_where_there_is_no_way_over_ipv4_that_is_said_at_once(scene: Scene, instance: Place) -> None:
+    """Who has addresses of both kinds takes IPv4 first, from an address like ours (RFC 6724)."""
+    scene.load()
+    assert refusal(instance, "198.51.100.7", 443) == errno.ENETUNREACH
 
 
 def test_what_is_inside_is_refused_at_once(scene: Scene, instance: Place, neighbour: Place) -> None:
