@@ -44,8 +44,8 @@ def left_of(home: Path) -> list[str]:
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
     cables = [name for _, name in socket.if_nameindex() if name.startswith(prefix)]
     rules = [table for table in tables if table.endswith(f"pocketfleet_{mark}")]
-    if shutil.which("iptables"):
-        listed = subprocess.run(["iptables", "-w", "5", "-S", "FORWARD"], capture_output=True, text=True, check=True)
+    for program in filter(shutil.which, ("iptables", "ip6tables")):
+        listed = subprocess.run([program, "-w", "5", "-S", "FORWARD"], capture_output=True, text=True, check=True)
         rules += [rule for rule in listed.stdout.splitlines() if prefix in rule]
     return [*cables, *groups, *rules]
 

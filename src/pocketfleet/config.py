@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from pocketfleet.domain.destinations import read_destination
 from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.errors import WrongConfiguration
 
@@ -115,9 +116,13 @@ class Config:
     sandbox: str = setting(
         "auto", "Whether instances are locked in: `on` (else nothing starts), `off`, or `auto`: where this machine can."
     )
+    sandbox_ipv6: str = setting(
+        "off", "Whether instances have a way out over IPv6 as well as over IPv4: `on` (else nothing starts) or `off`."
+    )
     sandbox_bwrap: str = setting("", "bubblewrap executable, 0.8 or later; empty for the one that pip installed.")
     sandbox_allowed: tuple[str, ...] = setting(
-        (), "Destinations inside that instances may reach: `10.0.0.5`, `10.0.0.0/24`, `10.0.0.5:5432`."
+        (),
+        "Destinations inside that instances may reach: `10.0.0.5`, `10.0.0.0/24`, `10.0.0.5:5432`, `[fd00::5]:5432`.",
     )
     sandbox_refused_ports: tuple[str, ...] = setting(
         ("25",), "TCP ports that no instance reaches anywhere; 25 is how spam leaves."
@@ -416,6 +421,8 @@ def _check(config: Config) -> Config:
         refuse("sign_up", "it is open, invitation or closed.")
     if config.sandbox not in ("auto", "on", "off"):
         refuse("sandbox", "it is auto, on or off.")
+    if config.sandbox_ipv6 not in ("on", "off"):
+        refuse("sandbox_ipv6", "it is on or off.")
     for name, trouble in _sandbox_troubles(config):
         refuse(name, trouble)
     if config.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
@@ -426,35 +433,40 @@ def _check(config: Config) -> Config:
 def _sandbox_troubles(config: Config) -> Iterator[tuple[str, str]]:
     """Names of settings and what is wrong with them."""
     for text in config.sandbox_allowed:
-        if trouble := destination_trouble(text):
+        if trouble := _destination_trouble(text, ipv6=config.sandbox_ipv6 == "on"):
             yield "sandbox_allowed", trouble
     for text in config.sandbox_refused_ports:
         if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
             yield "sandbox_refused_ports", f"“{_shown(text)}” is no port, a number from 1 to 65535."
     for text in config.sandbox_resolvers:
-        if not _is_address(text):
-            yield "sandbox_resolvers", f"“{_shown(text)}” is no IPv4 address."
+        if trouble := _resolver_trouble(text, ipv6=config.sandbox_ipv6 == "on"):
+            yield "sandbox_resolvers", trouble
     if config.instance_memory and config.instance_memory < _LEAST_MEMORY:
         yield "instance_memory", f"PocketBase needs {_LEAST_MEMORY} bytes at least; 0 is for any."
 
 
-def destination_trouble(text: str) -> str:
-    """Why this is no destination to allow, an address or a network, with `:port` or without; "" where it is one."""
-    where, colon, port = text.partition(":")
+def _destination_trouble(text: str, *, ipv6: bool) -> str:
+    """Why this is no destination to allow, an address or a network, with a port or without; "" where it is one."""
     try:
-        ipaddress.IPv4Network(where)
-        if colon and not 1 <= int(port) <= 65535:
-            raise ValueError
+        destination = read_destination(text)
     except ValueError:
-        return f"“{_shown(text)}” is no destination such as 10.0.0.5, 10.0.0.0/24 or 10.0.0.5:5432."
-    return ""
+        examples = "10.0.0.5, 10.0.0.0/24, 10.0.0.5:5432, fd00::5, fd00::/64 or [fd00::5]:5432"
+        return f"“{_shown(text)}” is no destination such as {examples}."
+    return _no_way_to(text) if destination.is_ipv6 and not ipv6 else ""
 
 
-def _is_address(text: str) -> bool:
+def _resolver_trouble(text: str, *, ipv6: bool) -> str:
+    """Why this is no name server to ask; "" where it is one."""
     try:
-        return bool(ipaddress.IPv4Address(text))
+        destination = read_destination(text)
+        ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return f"“{_shown(text)}” is no address such as 9.9.9.9 or 2620:fe::fe."
+    return _no_way_to(text) if destination.is_ipv6 and not ipv6 else ""
+
+
+def _no_way_to(text: str) -> str:
+    return f"instances have no way to “{_shown(text)}”, which is IPv6, unless {PREFIX}SANDBOX_IPV6 is on."
 
 
 def _proxy_trouble(text: str) -> str:

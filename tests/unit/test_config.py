@@ -78,6 +78,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "team_awake": ("3", "3", 3),
     "team_storage": ("5000000000", "5000000000", 5_000_000_000),
     "sandbox": ("off", '"off"', "off"),
+    "sandbox_ipv6": ("on", '"on"', "on"),
     "sandbox_bwrap": ("/usr/bin/bwrap", '"/usr/bin/bwrap"', "/usr/bin/bwrap"),
     "sandbox_allowed": (
         "10.0.0.5:5432,10.1.0.0/16",
@@ -154,7 +155,11 @@ def test_without_anything_the_defaults_fit(home: Path) -> None:
         ("trusted_proxies", "::/0"), ("trusted_proxies", "10.0.0.1/8"), ("trusted_proxies", "10.0.0.1/33"),
         ("trusted_proxies", "10.0.0.1 or TRUE"), ("trusted_proxies", "10.0.0.1\n    http-request deny"),
         ("trusted_proxies", "fe80::1%eth0"), ("trusted_proxies", "fe80::1%\nx"), ("trusted_proxies", "127.0.0.1,*"),
-        ("trusted_proxies", "010.0.0.1"), ("trusted_proxies", "10.1"), ("trusted_proxies", "\x00"),
+        ("sandbox_ipv6", "auto"), ("sandbox_ipv6", ""), ("sandbox_allowed", "fd00::5"),
+        ("sandbox_allowed", "10.0.0.5:0"), ("sandbox_allowed", "[fd00::5]:5432"), ("sandbox_allowed", "db.example.org"),
+        ("sandbox_resolvers", "dns.example"), ("sandbox_resolvers", "2620:fe::fe"), ("sandbox_resolvers", "10.0.0.0/8"),
+        ("sandbox_refused_ports", "0"), ("trusted_proxies", "010.0.0.1"), ("trusted_proxies", "10.1"),
+        ("trusted_proxies", "\x00"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_its_setting(name: str, value: str, home: Path) -> None:
@@ -162,6 +167,19 @@ def test_a_wrong_value_names_its_setting(name: str, value: str, home: Path) -> N
     with pytest.raises(WrongConfiguration, match=f"POCKETFLEET_{name.upper()}") as caught:
         load(environment(**settings))
     assert "\n" not in caught.value.detail
+
+
+def test_ipv6_may_be_named_where_instances_have_it(home: Path) -> None:
+    named = {"sandbox_allowed": "10.0.0.5,[fd00::5]:5432,fd00::/64", "sandbox_resolvers": "9.9.9.9,2620:fe::fe"}
+    found = load(environment(home=str(home), sandbox_ipv6="on", **named))
+    assert found.sandbox_allowed == ("10.0.0.5", "[fd00::5]:5432", "fd00::/64")
+    assert found.sandbox_resolvers == ("9.9.9.9", "2620:fe::fe")
+    for name, value in named.items():
+        with pytest.raises(WrongConfiguration, match="which is IPv6, unless POCKETFLEET_SANDBOX_IPV6 is on"):
+            load(environment(home=str(home), **{name: value}))
+    for wrong in ("[2620:fe::fe]", "2620:fe::/64", "fe80::1%eth0"):
+        with pytest.raises(WrongConfiguration, match="is no address such as"):
+            load(environment(home=str(home), sandbox_ipv6="on", sandbox_resolvers=wrong))
 
 
 @pytest.mark.parametrize(

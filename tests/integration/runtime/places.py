@@ -18,8 +18,10 @@ from pocketfleet.runtime.sandbox.threads import enter_network, in_own_thread, le
 
 T = TypeVar("T")
 
-#: The server, as all others see it.
-_GATEWAY = "169.254.1.1"
+#: The server, as all others see it, and another as the server does.
+_GATEWAY, _GATEWAY6, _OTHER6 = "169.254.1.1", "fe80::1", "fe80::2"
+#: All but 2800::/5, where a server's own address may be, and the cable's.
+_ELSEWHERE = (("::", 3), ("2000::", 5), ("3000::", 4), ("4000::", 2), ("fc00::", 7), ("fec0::", 10))
 #: net/if.h
 _GET_FLAGS, _RUNNING = 0x8913, 0x40
 #: Seconds after which nothing comes any more, where packets are thrown away.
@@ -27,10 +29,10 @@ _SILENCE = 1.0
 
 
 class Place:
-    """One machine's network."""
+    """One machine's network: a new one, or that of a descriptor."""
 
-    def __init__(self) -> None:
-        self.descriptor = in_own_thread(leave_network)
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = in_own_thread(leave_network) if descriptor is None else descriptor
 
     def do(self, work: Callable[[], T]) -> T:
         """What `work` answers there."""
@@ -48,7 +50,8 @@ class Place:
     @contextlib.contextmanager
     def listening(self, address: str) -> Iterator[tuple[str, int]]:
         """Somebody accepts connections there."""
-        with self.do(lambda: socket.create_server((address, 0))) as server:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.do(lambda: socket.create_server((address, 0), family=family)) as server:
             yield address, server.getsockname()[1]
 
     def reaches(self, target: tuple[str, int]) -> bool:
@@ -75,7 +78,7 @@ def server() -> Place:
 
 def wire(at: Place, name: str, address: str) -> Place:
     """Another machine, with that address, at the other end of a server's interface."""
-    other = Place()
+    other, gateway = Place(), _GATEWAY6 if ":" in address else _GATEWAY
 
     def there() -> None:
         netlink = Netlink()
@@ -83,26 +86,58 @@ def wire(at: Place, name: str, address: str) -> Place:
         link = socket.if_nametoindex("eth0")
         netlink.add_address(link, address)
         netlink.switch_on(link)
-        netlink.add_route(_GATEWAY, link)
-        netlink.add_way_out(_GATEWAY, link)
+        netlink.add_route(gateway, link)
+        netlink.add_way_out(gateway, link)
         netlink.close()
 
     def here() -> None:
         netlink = Netlink()
         link = socket.if_nametoindex(name)
-        netlink.add_address(link, _GATEWAY)
+        netlink.add_address(link, gateway)
         netlink.switch_on(link)
         netlink.add_route(address, link)
         netlink.close()
 
     other.do(there)
     at.do(here)
-    other.do(lambda: _until_running("eth0"))
-    at.do(lambda: _until_running(name))
+    other.do(lambda: until_running("eth0"))
+    at.do(lambda: until_running(name))
     return other
 
 
-def _until_running(name: str) -> None:
+def wire6(at: Place, name: str, address: str) -> Place:
+    """The same over IPv6: the server's way to everything, most of which is that machine's own, to see what gets out."""
+    other = Place()
+
+    def there() -> None:
+        netlink = Netlink()
+        netlink.make_pair("eth0", name, at.descriptor)
+        link = socket.if_nametoindex("eth0")
+        netlink.switch_on(link)
+        netlink.switch_on(1)
+        netlink.add_address(link, _OTHER6)
+        netlink.add_way_out(_GATEWAY6, link)
+        for network, bits in _ELSEWHERE:
+            netlink.make_local(network, bits, 1)
+        netlink.close()
+
+    def here() -> None:
+        netlink = Netlink()
+        link = socket.if_nametoindex(name)
+        netlink.switch_on(link)
+        for each in (_GATEWAY6, address):
+            netlink.add_address(link, each)
+        netlink.add_way_out(_OTHER6, link)
+        netlink.close()
+
+    other.do(there)
+    at.do(here)
+    other.do(lambda: until_running("eth0"))
+    at.do(lambda: until_running(name))
+    return other
+
+
+def until_running(name: str) -> None:
     """The kernel takes a moment to see that a cable is plugged in, and throws packets away until then."""
     with socket.socket() as any_socket:
         while True:

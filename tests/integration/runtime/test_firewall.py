@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pocketfleet.runtime.sandbox.firewall import Firewall
+from pocketfleet.runtime.sandbox.firewall import Firewall, Way
+from pocketfleet.runtime.sandbox.forwarding import Forwarding
 from pocketfleet.runtime.sandbox.passage import Passage
 from pocketfleet.runtime.sandbox.rule_changes import RuleChanges
 from tests.integration.runtime.places import Place, server, wire
@@ -38,7 +39,9 @@ class Scene:
 
     def __init__(self, folder: Path, server: Place, iptables: str | None = IPTABLES) -> None:
         self.server = server
-        self.firewall = Firewall("abcdef", CABLES, folder, str(shutil.which("nft")), Passage(CABLES, iptables))
+        ipv4 = Way(Forwarding(4, folder / "forwarding", CABLES), Passage(CABLES, iptables))
+        ipv6 = Way(Forwarding(6, folder / "forwarding6", CABLES), Passage(CABLES, None))
+        self.firewall = Firewall("abcdef", CABLES, str(shutil.which("nft")), (ipv4, ipv6))
         self.internet = wire(server, "wan0", INTERNET)
         self.instance = wire(server, f"{CABLES}0001", INSTANCE)
         self.places = [self.internet, self.instance]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
 import struct
@@ -14,8 +15,17 @@ from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.runtime.reasons import why_it_ended
 from pocketfleet.runtime.sandbox import filter as calls
 from pocketfleet.runtime.sandbox.cgroups import CONTROLLERS, Cgroups
-from pocketfleet.runtime.sandbox.firewall import Firewall
+from pocketfleet.runtime.sandbox.firewall import Firewall, Way
+from pocketfleet.runtime.sandbox.forwarding import Forwarding
+from pocketfleet.runtime.sandbox.networks import network6
 from pocketfleet.runtime.sandbox.passage import Passage
+from pocketfleet.runtime.sandbox.ways_out import WaysOut
+
+
+def firewall_of(network: str) -> Firewall:
+    """One that is never loaded."""
+    ways = [Way(Forwarding(version, Path("/nowhere"), "pfabcdef-"), Passage("pfabcdef-", None)) for version in (4, 6)]
+    return Firewall("abcdef", "pfabcdef-", "nft", (ways[0], ways[1]), network)
 
 
 @pytest.mark.parametrize("number", [0, 1, 253, 254, 65_023, 65_024, addresses.CAPACITY - 1])
@@ -34,18 +44,76 @@ def test_what_is_no_instances_address(address: str) -> None:
 
 
 def test_the_rules_hold_what_was_asked_for() -> None:
-    firewall = Firewall("abcdef", "pfabcdef-", Path("/nowhere"), "nft", Passage("pfabcdef-", None))
-    text = firewall.rules(("10.0.0.5:5432", "10.1.0.0/16"), ("25", "465"), before=["lo", "eth0"])
+    firewall = firewall_of("")
+    text = firewall.rules(("10.0.0.5:5432", "10.1.0.0/16"), ("25", "465"), before=(["lo", "eth0"], []), out=WaysOut())
     assert "$" not in text
     for line in (
-        "ip daddr 10.0.0.5 tcp dport 5432 accept",
+        "ip daddr 10.0.0.5/32 tcp dport 5432 accept",
         "ip daddr 10.1.0.0/16 accept",
         "tcp dport { 25, 465 } goto refused",
-        'iifname { "lo", "eth0" } oifname != "pf*" goto as_before',
+        'meta nfproto ipv4 iifname { "lo", "eth0" } oifname != "pf*" goto as_before',
         "table inet pocketfleet_abcdef {",
+        "meta nfproto ipv6 goto refused",
     ):
         assert line in text
-    assert "goto as_before" not in firewall.rules((), (), before=())
+    assert "goto as_before" not in firewall.rules((), (), before=((), ()), out=WaysOut())
+
+
+def test_without_the_setting_ipv6_is_closed_and_with_it_has_the_same_rules() -> None:
+    closed, opened = (
+        firewall_of(each).rules((), ("25",), before=((), ()), out=WaysOut()) for each in ("", "fd70:66ab:cdef::/48")
+    )
+    only = {line.strip() for line in closed.splitlines()} ^ {line.strip() for line in opened.splitlines()}
+    assert only == {
+        "meta nfproto ipv6 goto refused",
+        "chain sources {",
+        "type filter hook prerouting priority raw; policy accept;",
+        'iifname "pfabcdef-*" meta nfproto ipv6 fib saddr . iif oif missing drop',
+        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
+        "exthdr rt exists goto refused",
+        "ip6 daddr @inside6 goto refused",
+        "ip6 daddr @routers6 goto refused",
+        "rt ip6 nexthop != @routers6 goto refused",
+        "add @open6 { ip6 saddr ct count over 1000 } goto refused",
+        'ip6 saddr fd70:66ab:cdef::/48 oifname != "pf*" masquerade',
+    }
+    assert "# IPv6 o" not in closed + opened
+
+
+def test_destinations_of_ipv6_are_allowed_as_those_of_ipv4() -> None:
+    out = WaysOut(("2a00::1",), ("sit1",))
+    text = firewall_of("fd70:66ab:cdef::/48").rules(
+        ("fd00::5", "[fd00:1::/64]:5432"), (), before=([], ["lo", "eth0"]), out=out
+    )
+    for line in (
+        "elements = { fe80::/10, fc00::/7, 2a00::1 }",
+        'oifname != { "sit1" } rt ip6 nexthop != @routers6 goto refused',
+        "ip6 daddr fd00::5/128 accept",
+        "ip6 daddr fd00:1::/64 tcp dport 5432 accept",
+        "ip6 daddr fd00:1::/64 udp dport 5432 accept",
+        'meta nfproto ipv6 iifname { "lo", "eth0" } oifname != "pf*" goto as_before',
+    ):
+        assert line in text
+
+
+def test_homes_of_one_machine_have_networks_of_their_own() -> None:
+    found = [ipaddress.IPv6Network(network6(mark)) for mark in ("abcdef", "abcde0", "0bcdef", "000000")]
+    assert len(set(found)) == 4
+    assert all(each.subnet_of(ipaddress.IPv6Network("fd00::/8")) and each.prefixlen == 48 for each in found)
+
+
+def test_what_was_noted_of_another_boot_is_not_believed_and_an_older_releases_file_is(tmp_path: Path) -> None:
+    record = tmp_path / "forwarding"
+    forwarding = Forwarding(4, record, "pfabcdef-")
+    assert (forwarding.is_noted, forwarding.before()) == (False, [])
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    record.write_text(f"{boot}\nlo\neth0")
+    assert forwarding.before() == ["lo", "eth0"]
+    record.write_text(f"{boot}\nlo\neth0 accept_ra\n")
+    assert Forwarding(6, record, "pfabcdef-").before() == ["lo", "eth0"]
+    for other in (f"{boot[::-1]}\nlo\neth0", boot, ""):
+        record.write_text(other)
+        assert forwarding.before() == []
 
 
 def test_limits_as_groups_of_version_2_take_them(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ _REQUEST_AND_ACKNOWLEDGE = 0x0001 | 0x0004
 _CREATE_NEW, _CREATE_OR_REPLACE = 0x0400 | 0x0200, 0x0400 | 0x0100
 _NEW_LINK, _DELETE_LINK, _NEW_ADDRESS, _NEW_ROUTE, _GET_ROUTE = 16, 17, 20, 24, 26
 _ERROR = 2
-_IP4 = 2
+_IP4, _IP6 = socket.AF_INET, socket.AF_INET6
 _UP = 1
+#: An address that nobody else has, so that it is not asked for either: usable at once.
+_UNDOUBTED = 2
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
@@ -54,28 +56,32 @@ class Netlink:
         """The interface, and the other end of its cable, are gone."""
         self._ask(_DELETE_LINK, 0, _LINK.pack(0, 0, link, 0, 0))
 
-    def add_address(self, link: int, address: str) -> None:
-        """An address of its own, with no neighbours."""
-        raw = socket.inet_aton(address)
-        self._ask(_NEW_ADDRESS, _CREATE_NEW, _ADDRESS.pack(_IP4, 32, 0, 0, link) + _part(2, raw) + _part(1, raw))
+    def add_address(self, link: int, address: str, bits: int = 0) -> None:
+        """An address of its own, of IPv4 or IPv6, with no neighbours but in a network of so many bits."""
+        family, raw = _raw(address)
+        body = _ADDRESS.pack(family, bits or 8 * len(raw), 0 if family == _IP4 else _UNDOUBTED, 0, link)
+        self._ask(_NEW_ADDRESS, _CREATE_NEW, body + _part(2, raw) + _part(1, raw))
 
     def add_route(self, address: str, link: int, *, replace: bool = False) -> None:
         """One address is at the other end of this interface. Raises FileExistsError where it is elsewhere."""
-        body = _route(32, _MAIN_TABLE, _ON_THIS_LINK, _TO_OTHERS) + _part(1, socket.inet_aton(address))
+        family, raw = _raw(address)
+        body = _route(family, 8 * len(raw), _MAIN_TABLE, _ON_THIS_LINK, _TO_OTHERS) + _part(1, raw)
         self._ask(_NEW_ROUTE, _CREATE_OR_REPLACE if replace else _CREATE_NEW, body + _number(4, link))
 
     def add_way_out(self, gateway: str, link: int) -> None:
-        """Everything else is behind this gateway."""
-        body = _route(0, _MAIN_TABLE, _EVERYWHERE, _TO_OTHERS) + _part(5, socket.inet_aton(gateway))
+        """Everything else of its kind is behind this gateway."""
+        family, raw = _raw(gateway)
+        body = _route(family, 0, _MAIN_TABLE, _EVERYWHERE, _TO_OTHERS) + _part(5, raw)
         self._ask(_NEW_ROUTE, _CREATE_NEW, body + _number(4, link))
 
     def make_local(self, network: str, bits: int, link: int) -> None:
         """All addresses of a network are this host's own."""
-        body = _route(bits, _LOCAL_TABLE, _ON_THIS_HOST, _TO_ITSELF) + _part(1, socket.inet_aton(network))
+        family, raw = _raw(network)
+        body = _route(family, bits, _LOCAL_TABLE, _ON_THIS_HOST, _TO_ITSELF) + _part(1, raw)
         self._ask(_NEW_ROUTE, _CREATE_NEW, body + _number(4, link))
 
     def leads_out_of(self, address: str) -> int:
-        """The interface that packets to an address leave by."""
+        """The interface that packets to an address of IPv4 leave by."""
         body = _ROUTE.pack(_IP4, 32, 0, 0, 0, 0, 0, 0, 0) + _part(1, socket.inet_aton(address))
         answer = self._ask(_GET_ROUTE, 0, body)
         at = _HEADER.size + _ROUTE.size
@@ -100,8 +106,13 @@ class Netlink:
             return answer
 
 
-def _route(bits: int, table: int, scope: int, kind: int) -> bytes:
-    return _ROUTE.pack(_IP4, bits, 0, 0, table, _STATIC, scope, kind, 0)
+def _raw(address: str) -> tuple[int, bytes]:
+    family = _IP6 if ":" in address else _IP4
+    return family, socket.inet_pton(family, address)
+
+
+def _route(family: int, bits: int, table: int, scope: int, kind: int) -> bytes:
+    return _ROUTE.pack(family, bits, 0, 0, table, _STATIC, scope, kind, 0)
 
 
 def _part(kind: int, value: bytes) -> bytes:

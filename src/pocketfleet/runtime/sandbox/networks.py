@@ -2,8 +2,10 @@
 
 Each is the same inside: one cable to this host, a way out through it, and all of 240.0.0.0/4 its own, so that a
 PocketBase can listen at its instance's address without being given it, and meets nobody of its kind there. A wake then
-costs one route on the host's side. Nobody but the processes in it holds a namespace: with the last one of them, or with
-node, it is gone, and its cable and routes with it.
+costs one route on the host's side. Where the setting says so the cable is a way out over IPv6, too, from an address of
+this home's own network by the cable's number; nobody is reached at that one, so a wake has nothing to do for it. Nobody
+but the processes in it holds a namespace: with the last one of them, or with node, it is gone, and its cable and routes
+with it.
 """
 
 from __future__ import annotations
@@ -27,11 +29,20 @@ PREFIX = "pf"
 #: Addresses that instances have, and none outside of them.
 NETWORK, NETWORK_BITS = "240.0.0.0", 4
 #: This host, as instances see it: the same at every cable, so it tells nothing.
-_GATEWAY = "169.254.1.1"
+_GATEWAY, _GATEWAY6 = "169.254.1.1", "fe80::1"
 #: Namespaces that lie ready.
 READY = 8
 #: Numbers of cables, by which they are named and send: 240.0.0.2 and on, where no instance is.
 _FIRST, _LAST = 2, 65_533
+#: Of an interface that has the addresses it is given, and takes nobody's word for another or for a way.
+_ALONE6 = {
+    "accept_ra": "0",
+    "accept_redirects": "0",
+    "autoconf": "0",
+    "use_tempaddr": "0",
+    "addr_gen_mode": "1",
+    "disable_ipv6": "0",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +60,24 @@ class Network:
         os.close(self.descriptor)
 
 
+def network6(mark: str) -> str:
+    """Where the instances of one home are over IPv6: a network of its own of those that lead nowhere (RFC 4193).
+
+    Two homes of one machine have two, since they have two marks; at other machines nobody ever sees it.
+    """
+    return f"fd70:66{mark[:2]}:{mark[2:]}::/48"
+
+
 class Networks:
     """The namespaces of one home. Everything here blocks, some for milliseconds; any thread may call it."""
 
-    def __init__(self, mark: str) -> None:
-        """`mark`: six characters that tell this home's interfaces from those of others on this machine."""
+    def __init__(self, mark: str, *, ipv6: bool = False) -> None:
+        """`mark`: six hexadecimal digits that tell this home's interfaces from those of others on this machine.
+
+        `ipv6`: whether there is a way out over that, too.
+        """
         self.prefix = f"{PREFIX}{mark}-"
+        self._network6 = network6(mark).partition("/")[0] if ipv6 else ""
         self._ready: deque[Network] = deque()
         self._next = _FIRST + int.from_bytes(os.urandom(2), "big") % (_LAST - _FIRST)
         self._turn = threading.Lock()
@@ -128,9 +151,10 @@ class Networks:
 
     def _make_numbered(self, number: int, host: Netlink) -> Network:
         cable, address = f"{self.prefix}{number:04x}", f"240.0.{number >> 8}.{number & 255}"
-        here = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        address6 = f"{self._network6}{number:x}" if self._network6 else ""
+        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            descriptor = in_own_thread(lambda: _furnish(cable, address, here))
+            descriptor = in_own_thread(lambda: _furnish(cable, address, address6, here))
         finally:
             os.close(here)
         try:
@@ -138,10 +162,15 @@ class Networks:
             _set(f"ipv4/conf/{cable}/forwarding", "1")
             # nothing may come from here under another address
             _set(f"ipv4/conf/{cable}/rp_filter", "1")
-            _set(f"ipv6/conf/{cable}/disable_ipv6", "1")
+            _open_or_close6(cable, opened=bool(address6))
             host.add_address(link, _GATEWAY)
             host.switch_on(link)
             host.add_route(address, link)
+            if address6:
+                # with all of the cable's network, so that what is sent to others in it comes as far as the rules
+                host.add_address(link, _GATEWAY6, 64)
+                # one of our own whose kernel has not taken it away yet: its cable had the same number
+                host.add_route(address6, link, replace=True)
         except BaseException:
             os.close(descriptor)
             raise
@@ -153,12 +182,13 @@ class Networks:
         return self._host
 
 
-def _furnish(cable: str, address: str, host_network: int) -> int:
+def _furnish(cable: str, address: str, address6: str, host_network: int) -> int:
     """In a thread of its own: a new namespace with its end of the cable; a descriptor of it."""
     descriptor = leave_network()
     try:
+        # `default` is what the cable's end will have
         for which in ("all", "default"):
-            _set(f"ipv6/conf/{which}/disable_ipv6", "1")
+            _open_or_close6(which, opened=bool(address6))
         # the guest's port is an instance's own, whatever its number
         _set("ipv4/ip_unprivileged_port_start", "0")
         inside = Netlink()
@@ -171,12 +201,20 @@ def _furnish(cable: str, address: str, host_network: int) -> int:
             inside.add_route(_GATEWAY, link)
             inside.add_way_out(_GATEWAY, link)
             inside.make_local(NETWORK, NETWORK_BITS, 1)
+            if address6:
+                inside.add_address(link, address6)
+                inside.add_way_out(_GATEWAY6, link)
         finally:
             inside.close()
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _open_or_close6(interface: str, *, opened: bool) -> None:
+    for name, value in (_ALONE6 if opened else {"disable_ipv6": "1"}).items():
+        _set(f"ipv6/conf/{interface}/{name}", value)
 
 
 def _name_of(link: int) -> str:

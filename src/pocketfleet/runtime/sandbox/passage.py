@@ -2,7 +2,8 @@
 
 Through `iptables` itself, not `nft`: where a chain holds one rule that iptables would have written otherwise, it calls
 the whole chain incompatible, and Docker, which then cannot read its DOCKER-USER, no longer uses it from its next start
-on. Appended, so that the operator's own rules come first; to FORWARD, so that it holds whoever comes later.
+on. Appended, so that the operator's own rules come first; to FORWARD, so that it holds whoever comes later. `ip6tables`
+is its twin for IPv6.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Passage:
     """Every verb blocks for some milliseconds."""
 
     def __init__(self, cables: str, iptables: str | None) -> None:
-        """`cables`: how this home's interfaces begin. `iptables`: the executable, None where there is none."""
+        """`cables`: how this home's interfaces begin. `iptables`: either executable, None where there is none."""
         # in iptables' words, + is for whatever follows
         self._rules = (
             ("-i", f"{cables}+", "-j", "ACCEPT"),
@@ -37,7 +38,7 @@ class Passage:
                 continue
             done = self._run("-A", rule)
             if done.returncode != 0:
-                _log.warning("iptables may keep instances from the internet: %s", done.stderr.strip())
+                _log.warning("%s may keep instances from the internet: %s", self._iptables, done.stderr.strip())
                 self._iptables = None
 
     def is_open(self) -> bool:

