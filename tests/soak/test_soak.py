@@ -27,7 +27,6 @@ def _soaked(seconds: float, instances: int, clients: int, seed: int, pause: floa
             print(soak.summary, soak.server.said(), soak.server.diagnosis(), sep="\n", flush=True)
 
 
-@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_minute_of_everything() -> None:
     summary = _soaked(60, 12, 4, 20261125, pause=0.05)
