@@ -134,7 +134,7 @@ def _resources(client: Client, team: str, words: list[str], role: str) -> Answer
     changed = client.patch(f"/teams/{find_team(client, team)['id']}", {"guest_limits": own})
     return changed, (
         f"Each instance of {changed['name']}: {show_resources(changed['resources'])}.\n"
-        "Processor time counts at once, the rest from an instance's next start."
+        "Processor time and storage count at once, the rest from an instance's next start."
     )
 
 

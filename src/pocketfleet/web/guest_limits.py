@@ -21,7 +21,7 @@ WORDS = {
     "processes": ("Processes and threads", "", "processes"),
     "open_files": ("Open files of a process", "", "open files"),
     "file_bytes": ("Largest file", "MiB", "largest file"),
-    "storage": ("Storage", "MiB", "storage"),
+    "storage": ("Storage of each", "MiB", "storage of each"),
 }
 _MEBIBYTE = 1024**2
 #: Characters of a number in a form.
