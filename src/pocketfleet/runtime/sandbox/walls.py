@@ -76,7 +76,7 @@ class Walls:
             self._running.add(instance_id)
 
     def begin(self, guest: Guest) -> None:
-        """Just before it runs, and nobody else is at its files. Blocks for a second or so at most. Raises OSError."""
+        """Just before it runs, and nobody else is at its files. Blocks for a second or so at most."""
         if self._thread is None:
             return
         is_other = bool(guest.limits.storage) and _marked(guest)
@@ -159,9 +159,13 @@ class Walls:
 
 def _marked(guest: Guest) -> bool:
     """Mark what is there, as far as that goes; whether that was needed: this is not what was there before."""
-    with opened_folder(guest.folder) as here:
-        if hands_down(here) == guest.user:
-            return False
-    if not mark_tree(guest.folder, guest.user, _MARKED_AT_ONCE):
-        _log.info("files marked in part, the rest at its next starts", extra={"instance": guest.instance_id})
+    fields = {"instance": guest.instance_id}
+    try:
+        with opened_folder(guest.folder) as here:
+            if hands_down(here) == guest.user:
+                return False
+        if not mark_tree(guest.folder, guest.user, _MARKED_AT_ONCE):
+            _log.info("files marked in part, the rest at its next starts", extra=fields)
+    except OSError as error:
+        _log.warning("files not marked: %s", error, extra=fields)
     return True
