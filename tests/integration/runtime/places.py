@@ -24,8 +24,9 @@ _GATEWAY, _GATEWAY6, _OTHER6 = "169.254.1.1", "fe80::1", "fe80::2"
 _ELSEWHERE = (("::", 3), ("2000::", 5), ("3000::", 4), ("4000::", 2), ("fc00::", 7), ("fec0::", 10))
 #: net/if.h
 _GET_FLAGS, _RUNNING = 0x8913, 0x40
-#: Seconds after which nothing comes any more, where packets are thrown away.
-_SILENCE = 1.0
+#: Seconds after which nothing comes any more, where packets are thrown away. The first one to a cable that was laid a
+#: moment ago may be lost; the kernel sends it again after one second.
+_SILENCE = 1.6
 
 
 class Place:
