@@ -390,12 +390,16 @@ class Server:
 
 
 def until(condition: Callable[[], bool], timeout: float, what: str) -> None:
-    """Wait for a condition, asking every 20 ms. Raises AssertionError with what was waited for."""
-    deadline = time.monotonic() + timeout
+    """Wait for a condition. Raises AssertionError with what was waited for.
+
+    It is asked for every 20 ms, and more and more seldom: a question is work for the server that is waited for.
+    """
+    deadline, pause = time.monotonic() + timeout, 0.02
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout} s in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.25)
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from pocketfleet import __version__
 from pocketfleet.config import Config
 from pocketfleet.diagnostics import log_to_file, rotate_output
 from pocketfleet.errors import DiskTrouble, HomeInUse, NotAnswering, PocketfleetError
+from pocketfleet.plain_http import plain_client
 from pocketfleet.routing import edge
 from pocketfleet.runtime.sandbox import rights
 
@@ -44,6 +45,8 @@ MANY_WATCHERS = 1024
 REAP_EVERY = 2.0
 #: Seconds between two looks whether what our processes print has grown too long.
 ROTATE_EVERY = 10.0
+#: Control's API, at its socket.
+_CONTROL = "http://control/api/v1"
 #: Seconds that requests under way get when everything stops.
 LAST_REQUESTS = 2.0
 
@@ -216,10 +219,10 @@ class Serve:
             await working
 
     async def _control_answers(self) -> bool:
-        transport = httpx.AsyncHTTPTransport(uds=str(self.config.control_socket))
+        headers = {"host": self.config.domain}
         try:
-            async with httpx.AsyncClient(transport=transport, timeout=2) as client:
-                answer = await client.get("http://control/api/v1/openapi.json", headers={"host": self.config.domain})
+            async with plain_client(_CONTROL, timeout=2, socket=self.config.control_socket, headers=headers) as client:
+                answer = await client.get("/openapi.json")
                 return answer.status_code == 200
         except httpx.HTTPError:
             return False
@@ -329,11 +332,8 @@ class FirstInstance:
     async def make(self) -> None:
         """Look for releases, create the instance, print its address; a failure is a warning, not the end."""
         token = json.loads(self._config.operator_file.read_text())["token"]
-        transport = httpx.AsyncHTTPTransport(uds=str(self._config.control_socket))
         headers = {"host": self._config.domain, "authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://control/api/v1", headers=headers, timeout=30
-        ) as client:
+        async with plain_client(_CONTROL, timeout=30, socket=self._config.control_socket, headers=headers) as client:
             try:
                 await self._make(client)
             except (httpx.HTTPError, PocketfleetError, KeyError, ValueError) as error:

@@ -60,7 +60,7 @@ async def carry_out(version: str, port: int, point: Point, ask: bool) -> dict[st
 async def _sign_in(workshop: Workshop, instance_id: str, version: str) -> int:
     address = await workshop.supervisor.ensure(instance_id, cause="test")
     path = "admins" if version.startswith("0.22") else "collections/_superusers"
-    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with httpx.AsyncClient(verify=False, base_url=f"http://{address}") as client:
         owner = {"identity": EMAIL, "password": PASSWORD}
         answer = await client.post(f"/api/{path}/auth-with-password", json=owner)
     await workshop.supervisor.stop_all()

@@ -14,6 +14,7 @@ from pocketfleet.domain.releases import Version, has_superusers_collection
 from pocketfleet.errors import VerificationFailed
 from pocketfleet.operations.plan import Work
 from pocketfleet.operations.tools import Tools
+from pocketfleet.plain_http import plain_client
 from pocketfleet.rehearsal.identities import SUPERUSER, Minter
 from pocketfleet.runtime import inspect
 
@@ -33,7 +34,7 @@ async def verify(work: Work, address: str, release: str, counts: Mapping[str, in
     tools: Tools = work.tools
     folder = tools.config.instances / work.instance_id
     token = await asyncio.to_thread(_superuser_token, folder)
-    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=_PATIENCE) as client:
+    async with plain_client(f"http://{address}", timeout=_PATIENCE) as client:
         examiner = Examiner(client, token)
         await examiner.expect("GET", "/api/health", 200)
         await examiner.expect("GET", "/_/", 200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 
+from pocketfleet.plain_http import plain_client
 from pocketfleet.runtime.guest import Guest
 
 #: Seconds that PocketBase may take: it hashes a password, and hooks may run.
@@ -35,8 +36,7 @@ def _path(guest: Guest) -> str:
 async def _ask(guest: Guest, token: str, method: str, path: str, body: object = None) -> bool:
     base = f"http://{guest.listens_at}"
     try:
-        # no proxy of our own environment: it is a process of this machine
-        async with httpx.AsyncClient(base_url=base, timeout=_PATIENCE, trust_env=False) as client:
+        async with plain_client(base, timeout=_PATIENCE) as client:
             answer = await client.request(method, path, json=body, headers={"authorization": token})
     except httpx.HTTPError:
         return False

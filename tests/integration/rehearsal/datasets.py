@@ -69,7 +69,7 @@ class Serving:
     folder: Path
     address: str
     token: str = ""
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10, verify=False))
 
     @property
     def is_old(self) -> bool:

@@ -136,6 +136,7 @@ class Fleet:
             headers={"Host": f"{host}:{self.config.port}"},
             timeout=20,
             trust_env=False,
+            verify=False,
             **options,
         )
 

@@ -159,7 +159,9 @@ async def test_encrypted_settings_of_0_22_need_their_key(place: House) -> None:
     address = await woken(place, guest)
     # they are encrypted when they are saved
     headers = {"authorization": await sign_in(guest, address)}
-    async with httpx.AsyncClient(base_url=f"http://{address}", headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        verify=False, base_url=f"http://{address}", headers=headers, trust_env=False
+    ) as client:
         assert (await client.patch("/api/settings", json={"meta": {"appName": "Sealed"}})).status_code == 200
     await asleep(place, guest)
     raw = sqlite3.connect(guest.data_folder / "data.db").execute("SELECT value FROM _params").fetchone()[0]

@@ -89,7 +89,7 @@ class Served:
 
     def client(self, **headers: str) -> httpx.Client:
         """A client of its own, through the socket."""
-        transport = httpx.HTTPTransport(uds=str(self.config.control_socket))
+        transport = httpx.HTTPTransport(uds=str(self.config.control_socket), verify=False)
         return httpx.Client(transport=transport, base_url=self.config.public_url, headers=headers, timeout=20)
 
     def operator_user(self) -> User:

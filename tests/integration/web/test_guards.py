@@ -39,7 +39,7 @@ class Raw:
 
     def __init__(self, config: Config, **headers: str) -> None:
         host = config.public_url.partition("://")[2]
-        transport = httpx.HTTPTransport(uds=str(config.control_socket))
+        transport = httpx.HTTPTransport(uds=str(config.control_socket), verify=False)
         self.http = httpx.Client(transport=transport, base_url=f"http://{host}", headers=headers, timeout=20)
 
     def get(self, path: str, cookie: bytes | str = b"", **headers: str) -> httpx.Response:
