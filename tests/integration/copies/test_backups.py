@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zipfile
 from pathlib import Path
 
@@ -12,24 +13,28 @@ import pytest
 from pocketfleet.runtime import inspect
 from pocketfleet.runtime.archives import read_archive, verify_archive, write_backup
 from tests.integration.copies.notebooks import RELEASES, Notebook, Shelf, papers_in, words_in
-from tests.integration.runtime.rooms import until
 
 
 async def _restored(book: Notebook, client: httpx.AsyncClient, name: str) -> None:
     """Ask PocketBase for its own restore and wait until it has started itself anew."""
     marker = book.guest.data_folder / "before-the-restore"
     marker.write_text("gone afterwards")
+    # whoever it was before answers until it is replaced; then what was connected to it is cut off
+    reader, writer = await asyncio.open_connection(book.guest.address, book.guest.port)
     answer = await client.post(f"/api/backups/{name}/restore")
     assert answer.status_code == 204, answer.text
-    await until(lambda: not marker.exists())
     async with asyncio.timeout(15):
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
         while True:
             try:
                 async with httpx.AsyncClient(verify=False, base_url=client.base_url) as fresh:
                     if (await fresh.get("/api/health")).status_code == 200:
-                        return
+                        break
             except httpx.TransportError:
                 await asyncio.sleep(0.02)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("full", [True, False])
