@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_an_upgrade_without_power(server: Server, disk: Disk, step: str) -> None
     disk.flush()
     operation_id = begin(server, name)
     while not has_begun(server, operation_id, step):
-        pass
+        time.sleep(0.005)
     lose_power(server, disk)
     is_whole(server, name, ended(server, operation_id), 0)
 
