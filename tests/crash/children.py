@@ -76,7 +76,7 @@ async def until(database: Database, is_so: Callable[[], bool]) -> None:
     """Ask again and again. Raises TimeoutError after a while, so that no child stays behind."""
     pause = 0.003
     async with asyncio.timeout(30):
-        while not await database.call(is_so):  # noqa: ASYNC110 - the journal lies in a database
+        while not await database.call(is_so):
             await asyncio.sleep(pause)
             pause = min(1.1 * pause, 0.05)
 

@@ -10,6 +10,6 @@ async def until(is_so: Callable[[], Awaitable[bool]], timeout: float = 20) -> No
     """Ask again and again, and more and more seldom. Raises TimeoutError after so many seconds."""
     pause = 0.005
     async with asyncio.timeout(timeout):
-        while not await is_so():  # noqa: ASYNC110 - the journal lies in a database
+        while not await is_so():
             await asyncio.sleep(pause)
             pause = min(1.1 * pause, 0.05)
