@@ -17,7 +17,7 @@ from pocketfleet.errors import DiskTrouble
 from pocketfleet.runtime.disk import UNSUPPORTED, exchange_in, opened_folder
 from pocketfleet.runtime.errands import Errand
 from pocketfleet.runtime.file_copying import alike, copy_within
-from pocketfleet.runtime.projects import hand_down_nothing
+from pocketfleet.runtime.projects import let_in
 
 #: Nanoseconds by which the change time of a file may lag behind the clock.
 _TICK = 20_000_000
@@ -74,7 +74,7 @@ class _Owner:
     def exchange(self, here: int, other: int, name: str) -> None:
         """A folder that is the same takes the place of the one here; where that cannot be, its files do."""
         try:
-            _exchange(here, other, name)
+            let_in(other, lambda: exchange_in(here, other, name))
         except OSError as error:
             if error.errno not in {*UNSUPPORTED, errno.EXDEV}:
                 raise
@@ -111,17 +111,6 @@ class _Owner:
                     self._move_files(inner, own, below)
                 elif stat.S_ISREG(known.st_mode) and known.st_nlink > 1:
                     os.rename(below, below, src_dir_fd=own, dst_dir_fd=inner)
-
-
-def _exchange(here: int, other: int, name: str) -> None:
-    try:
-        exchange_in(here, other, name)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        # the folder that the instance had takes in nothing but what is counted with it, and need not any more
-        hand_down_nothing(other)
-        exchange_in(here, other, name)
 
 
 def _entries(folder: int) -> dict[str, os.stat_result | None]:

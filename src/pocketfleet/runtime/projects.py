@@ -12,6 +12,7 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Callable
 
 #: linux/fs.h: struct fsxattr (flags, extent size, extents, project, copy-on-write size, 8 bytes of nothing), the two
 #: calls that read and write it, and the flag of folders that hand their project down.
@@ -46,6 +47,22 @@ def hand_down_nothing(opened: int) -> None:
     flags, size, extents, project, share = _read(opened)
     if flags & _HANDED_DOWN:
         fcntl.ioctl(opened, _SET, _ATTRIBUTES.pack(flags & ~_HANDED_DOWN, size, extents, project, share))
+
+
+def let_in(folder: int, move: Callable[[], None]) -> None:
+    """What `move` does: it brings something of whichever project into this open folder. Raises OSError."""
+    try:
+        move()
+        return
+    except OSError as error:
+        project = hands_down(folder) if error.errno == errno.EXDEV else 0
+        if not project:
+            raise
+    hand_down_nothing(folder)
+    try:
+        move()
+    finally:
+        mark(folder, project)
 
 
 def _read(opened: int) -> tuple[int, ...]:

@@ -6,12 +6,12 @@ PocketBase's own zips (`pb_data/backups`) are in no snapshot; they are moved ove
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
 from collections.abc import Collection
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from pocketfleet.errors import SnapshotUnusable
@@ -20,7 +20,7 @@ from pocketfleet.runtime.disk import UNSUPPORTED, exchange, flush, flush_all, op
 from pocketfleet.runtime.errands import Errand
 from pocketfleet.runtime.manifest import Manifest
 from pocketfleet.runtime.own_files import take_own
-from pocketfleet.runtime.projects import hand_down_nothing, hands_down, mark
+from pocketfleet.runtime.projects import let_in
 
 #: Such a folder holds a copy that was not needed, or the data that a finished one replaced.
 PREFIX = ".replaced-"
@@ -183,21 +183,9 @@ def _keep_zips(replaced: Path, live: Path) -> None:
         target = _below(opened, live, make=True)
         for name in os.listdir(source):  # noqa: PTH208 - an open folder
             with contextlib.suppress(FileExistsError):
-                _move(source, target, name)
+                # the new folder may have been marked since
+                let_in(target, partial(rename_new, source, target, name))
         os.fsync(target)
-
-
-def _move(source: int, target: int, name: str) -> None:
-    try:
-        rename_new(source, target, name)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        # the new folder is counted by a project since, and takes in nothing that is not
-        project = hands_down(target)
-        hand_down_nothing(target)
-        rename_new(source, target, name)
-        mark(target, project)
 
 
 def _below(opened: ExitStack, folder: Path, *, make: bool) -> int:

@@ -12,7 +12,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from pocketfleet.runtime.projects import hand_down_nothing
+from pocketfleet.runtime.projects import let_in
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: What unlinking a folder says, here and elsewhere.
@@ -94,16 +94,14 @@ def _unlinked(folder: int, name: str) -> bool:
 
 
 def _move_up(inner: int, name: str, top: int, fresh: str) -> None:
-    try:
+    def move() -> None:
         os.rename(name, fresh, src_dir_fd=inner, dst_dir_fd=top)
+
+    try:
+        let_in(top, move)
     except PermissionError:
         _unlock(inner, name)
-        os.rename(name, fresh, src_dir_fd=inner, dst_dir_fd=top)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        hand_down_nothing(top)
-        os.rename(name, fresh, src_dir_fd=inner, dst_dir_fd=top)
+        let_in(top, move)
 
 
 def _opened(parent: int, name: str) -> int:

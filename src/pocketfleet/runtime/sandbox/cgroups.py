@@ -43,7 +43,7 @@ class Cgroups:
     @classmethod
     def found(cls, mark: str) -> Cgroups:
         """What this machine has. Raises SandboxUnavailable."""
-        mounts = [line.split()[1:4] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        mounts = _mounts()
         for place, kind, _ in mounts:
             if kind == "cgroup2" and set(CONTROLLERS) <= _words(Path(place) / "cgroup.controllers"):
                 return cls(mark, dict.fromkeys(CONTROLLERS, Path(place)), version=2)
@@ -170,11 +170,15 @@ class Cgroups:
 
 
 def _is_quick(top: Path) -> bool:
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, place, kind, options, *_ = line.split()
-        if (place, kind) == (str(top), "cgroup2"):
-            return "favordynmods" in options.split(",")
-    return False
+    return any(
+        (place, kind) == (str(top), "cgroup2") and "favordynmods" in options.split(",")
+        for place, kind, options in _mounts()
+    )
+
+
+def _mounts() -> list[list[str]]:
+    """Where each file system is mounted, its kind and its options."""
+    return [line.split()[1:4] for line in Path("/proc/self/mounts").read_text().splitlines()]
 
 
 def _hand_down(folder: Path) -> None:

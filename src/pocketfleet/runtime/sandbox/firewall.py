@@ -84,9 +84,10 @@ class Firewall:
         Or where this server has another way to the internet over IPv6.
         """
         with self._turn:
-            if self._loaded is None or (self._is_whole() and self._ways_out() == self._out):
+            same_ways = self._ways_out() == self._out
+            if self._loaded is None or (same_ways and self._is_whole()):
                 return False
-            if self._ways_out() == self._out:
+            if same_ways:
                 _log.warning("somebody had changed the rules around instances; they are loaded again")
             self._load(*self._loaded)
             return True
