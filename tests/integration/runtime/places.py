@@ -79,7 +79,7 @@ def server() -> Place:
 
 def wire(at: Place, name: str, address: str) -> Place:
     """Another machine, with that address, at the other end of a server's interface."""
-    other, gateway = Place(), _GATEWAY6 if ":" in address else _GATEWAY
+    gateway = _GATEWAY6 if ":" in address else _GATEWAY
 
     def there() -> None:
         netlink = Netlink()
@@ -99,6 +99,12 @@ def wire(at: Place, name: str, address: str) -> Place:
         netlink.add_route(address, link)
         netlink.close()
 
+    return _wired(at, name, there, here)
+
+
+def _wired(at: Place, name: str, there: Callable[[], None], here: Callable[[], None]) -> Place:
+    """A machine of its own at the other end of a cable, once both ends of it are up."""
+    other = Place()
     other.do(there)
     at.do(here)
     other.do(lambda: until_running("eth0"))
@@ -108,7 +114,6 @@ def wire(at: Place, name: str, address: str) -> Place:
 
 def wire6(at: Place, name: str, address: str) -> Place:
     """The same over IPv6: the server's way to everything, most of which is that machine's own, to see what gets out."""
-    other = Place()
 
     def there() -> None:
         netlink = Netlink()
@@ -131,11 +136,7 @@ def wire6(at: Place, name: str, address: str) -> Place:
         netlink.add_way_out(_OTHER6, link)
         netlink.close()
 
-    other.do(there)
-    at.do(here)
-    other.do(lambda: until_running("eth0"))
-    at.do(lambda: until_running(name))
-    return other
+    return _wired(at, name, there, here)
 
 
 def until_running(name: str) -> None:
